@@ -1,0 +1,130 @@
+"""Records that both ends share: what to send, and what was seen of it. No behaviour.
+
+The words are used in one sense everywhere:
+
+* *near* is the host where ``probe run`` was typed, *far* the one where the agent runs;
+* *outbound* is near → far, *inbound* far → near: always the way the packet itself travels;
+* a *check* is kind × direction × flow × size, a *shot* is one packet of a check;
+* a *sighting* is one fact that one endpoint recorded about one shot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    NEAR = "near"
+    FAR = "far"
+
+
+class Direction(StrEnum):
+    OUTBOUND = "outbound"
+    INBOUND = "inbound"
+
+
+class Flow(StrEnum):
+    """In the firewall's eyes: opened by this packet, or inside what the other side opened."""
+
+    NEW = "new"
+    REPLY = "reply"
+
+
+class Event(StrEnum):
+    SENT = "sent"  # the kernel took it from our socket
+    UNSENT = "unsent"  # the kernel refused it; Sighting.note holds the errno's name
+    LEFT = "left"  # seen going out of an interface (AF_PACKET)
+    ARRIVED = "arrived"  # seen coming in on an interface (AF_PACKET), before the host's firewall
+    DELIVERED = "delivered"  # a socket got it
+    REFUSED = "refused"  # somebody answered with an ICMP error or a TCP RST
+    REPLIED = "replied"  # a program that is not ours answered it (a daemon holding the port)
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What a shot carries so that it is known again: the check's number and the shot's."""
+
+    check: int  # 0 … 65535
+    shot: int  # 1 … 65535
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question. ``partner`` joins a ``new`` check and the ``reply`` that answers its shots."""
+
+    number: int
+    kind: str
+    direction: Direction
+    flow: Flow
+    family: int  # 4 or 6
+    size: int | None = None  # octets of the whole IP packet; None: as large as the kind is by nature
+    source_port: int | None = None  # None: no ports, or a fresh one for every shot
+    destination_port: int | None = None
+    partner: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Icmp:
+    """An ICMP (or ICMPv6) error that quoted a shot. ``sender`` is the address it came from."""
+
+    type: int
+    code: int
+    sender: str
+    mtu: int | None = None  # for "fragmentation needed" / "packet too big"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    at: Side
+    event: Event
+    check: int
+    shot: int
+    time: float  # seconds since the epoch by that host's own clock; never compared across hosts
+    source: str = ""
+    destination: str = ""
+    source_port: int | None = None
+    destination_port: int | None = None
+    ttl: int | None = None
+    size: int | None = None  # octets of the whole IP packet
+    digest: str = ""  # of the bytes behind the IP, UDP or TCP header: equal ends, unaltered
+    intact: bool = True  # the kind's own integrity check held (AH's ICV, for one)
+    icmp: Icmp | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortHeld:
+    """A port that another program holds on this host."""
+
+    protocol: int  # 6 or 17
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an endpoint knows about its own eyes and its own host at the end of a run."""
+
+    captured: int = 0  # packets the kernel handed to our capture
+    capture_dropped: int = 0  # packets the kernel could not hand over: we were blind to them
+    held: tuple[PortHeld, ...] = ()
+    stateful_host: bool = False  # connection tracking is at work in this host's own firewall
+    troubles: tuple[str, ...] = ()  # one sentence each
+
+
+@dataclass(frozen=True, slots=True)
+class PortUse:
+    """The source port that a shot with a fresh port leaves from."""
+
+    check: int
+    shot: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Volley:
+    """An order: send these shots of this check."""
+
+    check: int
+    first: int
+    count: int

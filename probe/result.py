@@ -1,0 +1,85 @@
+"""What a run concludes: outcomes, verdicts, and the whole result. Records without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.model import Check, Sighting
+
+
+class Outcome(StrEnum):
+    """What the correlator concludes for one check."""
+
+    DELIVERED = "delivered"
+    STATE_POSSIBLE = "state-possible"
+    LOSSY = "lossy"
+    ALTERED = "altered"
+    REFUSED = "refused"
+    LOST = "lost"
+    HOST_DROPPED = "host-dropped"
+    NOT_SENT = "not-sent"
+    UNOBSERVED = "unobserved"
+    NOT_APPLICABLE = "not-applicable"
+
+
+class Expect(StrEnum):
+    """What a scenario row asks for."""
+
+    PASS = "pass"
+    BLOCK = "block"
+    ANY = "any"  # only to be told
+
+
+class Verdict(StrEnum):
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    ERROR = "error"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """One check, judged. ``cause`` is one sentence, empty only for a plain ``delivered``."""
+
+    check: Check
+    outcome: Outcome
+    expected: Expect
+    verdict: Verdict
+    cause: str
+    shots: int  # sent, or tried
+    arrived: int
+    delivered: int
+    evidence: tuple[Sighting, ...] = ()
+    label: str = ""  # the scenario row's own name for it, for the table
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    name: str
+    address: str
+    version: str
+    seen_as: str = ""  # the address under which the other end sees this host
+
+
+@dataclass(frozen=True, slots=True)
+class PathFacts:
+    rtt_ms: float | None
+    control: str = "tcp"
+    near_behind_nat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Everything a report needs. ``notes`` are sentences about the run as a whole."""
+
+    scenario: str
+    started: float  # seconds since the epoch
+    seconds: float
+    complete: bool
+    near: Host
+    far: Host
+    path: PathFacts
+    conclusions: tuple[Conclusion, ...]
+    notes: tuple[str, ...] = ()

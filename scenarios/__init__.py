@@ -1,0 +1,1 @@
+"""What to send and what to expect: TOML scenarios, and nftables rule sets for the lab."""
