@@ -58,7 +58,7 @@ class Check:
     direction: Direction
     flow: Flow
     family: int  # 4 or 6
-    size: int | None = None  # octets of the whole IP packet; None: as large as the kind is by nature
+    size: int | None = None  # octets of the whole IP packet; None: the kind's natural size
     source_port: int | None = None  # None: no ports, or a fresh one for every shot
     destination_port: int | None = None
     partner: int | None = None
@@ -89,6 +89,7 @@ class Sighting:
     size: int | None = None  # octets of the whole IP packet
     digest: str = ""  # of the bytes behind the IP, UDP or TCP header: equal ends, unaltered
     intact: bool = True  # the kind's own integrity check held (AH's ICV, for one)
+    stage: str = ""  # TCP alone: "syn", "syn-ack", "request", "answer"
     icmp: Icmp | None = None
     note: str = ""
 
@@ -102,13 +103,26 @@ class PortHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class Prior:
+    """Earlier traffic on the tuple of a check, from this host's flow ledger."""
+
+    check: int
+    seconds: float  # since the last packet, when the run began
+    what: str  # in plain words: "ESP from 10.0.0.5"
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """What an endpoint knows about its own eyes and its own host at the end of a run."""
+    """What an endpoint knows about its own eyes and its own host. Asked for at any time."""
 
     captured: int = 0  # packets the kernel handed to our capture
     capture_dropped: int = 0  # packets the kernel could not hand over: we were blind to them
+    socket_dropped: int = 0  # packets that overflowed one of our sockets
     held: tuple[PortHeld, ...] = ()
-    stateful_host: bool = False  # connection tracking is at work in this host's own firewall
+    tracked: int = 0  # entries in this host's own connection tracking; 0: it tracks nothing
+    live: tuple[int, ...] = ()  # checks on whose tuple traffic that is not ours was seen
+    strangers: int = 0  # packets on our ports that are not ours, or malformed
+    duplicates: int = 0  # shots of ours seen more than once at one point
     troubles: tuple[str, ...] = ()  # one sentence each
 
 

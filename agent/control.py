@@ -1,0 +1,158 @@
+"""What the two ends say to each other: versioned messages, one JSON object a line.
+
+Sans-IO. Near asks, far answers; only :class:`Seen` comes unasked. Every question but
+:class:`Hello` may be put to the near host's own station as well: it is the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from agent.errors import ControlError
+from agent.model import Check, Facts, PortUse, Prior, Sighting, Volley
+
+PROTOCOL = 1
+MAX_LINE = 1 << 20  # octets; a longer line ends the connection
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
+    """Root of all messages. Unknown members are ignored, unknown types are an error."""
+
+
+class Hello(Message, frozen=True):
+    """Near's first words. They must stay readable to every version, as must Welcome and Oops."""
+
+    protocol: int
+    version: str
+    name: str
+
+
+class Welcome(Message, frozen=True):
+    protocol: int
+    version: str
+    name: str
+    address: str  # far's own address on this connection
+    seen_as: str  # near's address as far sees it
+
+
+class Open(Message, frozen=True):
+    """Begins a run. ``secret``: 32 octets that only this run's shots are keyed with."""
+
+    secret: bytes
+    checks: list[Check]
+    local: str  # of the station that is asked
+    peer: str
+    state_timeout: float
+
+
+class Opened(Message, frozen=True):
+    facts: Facts
+    priors: list[Prior]
+
+
+class Prepare(Message, frozen=True):
+    """Asks for the source ports that these shots will leave from."""
+
+    volleys: list[Volley]
+
+
+class Prepared(Message, frozen=True):
+    ports: list[PortUse]
+
+
+class Await(Message, frozen=True):
+    """Tells the receiver which source ports the other end's shots will come from."""
+
+    ports: list[PortUse]
+
+
+class Awaiting(Message, frozen=True):
+    pass
+
+
+class Fire(Message, frozen=True):
+    """Sends the shots, one every ``gap`` seconds, the checks taking turns."""
+
+    volleys: list[Volley]
+    gap: float
+
+
+class Firing(Message, frozen=True):
+    pass
+
+
+class Seen(Message, frozen=True):
+    sightings: list[Sighting]
+
+
+class Collect(Message, frozen=True):
+    """Asks for what the station knows of its own eyes; all sightings so far come before it."""
+
+
+class Collected(Message, frozen=True):
+    facts: Facts
+
+
+class Close(Message, frozen=True):
+    pass
+
+
+class Closed(Message, frozen=True):
+    pass
+
+
+class Oops(Message, frozen=True):
+    """A refusal. ``code`` is for programs: "version", "denied", "busy", "bad"."""
+
+    code: str
+    text: str
+
+
+AnyMessage = (
+    Hello
+    | Welcome
+    | Open
+    | Opened
+    | Prepare
+    | Prepared
+    | Await
+    | Awaiting
+    | Fire
+    | Firing
+    | Seen
+    | Collect
+    | Collected
+    | Close
+    | Closed
+    | Oops
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
+
+
+def encode(message: Message) -> bytes:
+    return _encoder.encode(message) + b"\n"
+
+
+class Decoder:
+    """Bytes in, messages out. ControlError for anything that is not the protocol."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[AnyMessage]:
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            if end > MAX_LINE:
+                raise ControlError("a control message is too long")
+            try:
+                yield _decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ControlError(f"a control message is malformed: {error}") from error
+        if len(self._buffer) > MAX_LINE:
+            raise ControlError("a control message is too long")

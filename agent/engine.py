@@ -1,0 +1,575 @@
+"""The endpoint's mind, without sockets and without a clock.
+
+Events go in, actions come out: ``handle(event, now) -> actions``, and ``deadline()`` says when
+``handle(Tick(), now)`` wants to be called next. The shell that owns sockets and clock executes the
+actions; a test joins two engines over a fake link instead.
+
+A sighting is itself an action: the shell passes it on to whoever conducts the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from agent.errors import WireError
+from agent.events import (
+    Action,
+    Answered,
+    Captured,
+    Connect,
+    Connected,
+    FireVolleys,
+    Input,
+    Received,
+    Requested,
+    Sent,
+    Tick,
+    Transmit,
+    Write,
+)
+from agent.model import Check, Direction, Event, Flow, Icmp, Side, Sighting, Tag, Volley
+from agent.wire import codec
+from agent.wire.base import Codec, Keys, Packet, Path, Reading
+from agent.wire.icmp import IcmpError, read_error
+from agent.wire.natt import is_keepalive
+
+ICMP_PROTOCOLS = (1, 58)
+TCP, UDP = 6, 17
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+
+
+@dataclass(slots=True)
+class _Counts:
+    strangers: int = 0
+    duplicates: int = 0
+
+
+@dataclass(slots=True)
+class _Ports:
+    """Fresh source ports: whose shot leaves from each."""
+
+    own: dict[int, Tag] = field(default_factory=dict)
+    peer: dict[int, Tag] = field(default_factory=dict)
+
+
+def digest(protocol: int, payload: bytes) -> str:
+    """Names the bytes that should cross unchanged. ICMP's header differs by nature."""
+    body = payload[8:] if protocol in ICMP_PROTOCOLS else payload
+    return hashlib.blake2s(body, digest_size=8).hexdigest()
+
+
+class Engine:
+    """One run at one endpoint. ``local`` and ``peer`` are this host's and the other's address."""
+
+    def __init__(
+        self, side: Side, keys: Keys, checks: Iterable[Check], local: str, peer: str
+    ) -> None:
+        self.side = side
+        self.keys = keys
+        self.local = local
+        self.peer = peer
+        self.checks = {check.number: check for check in checks}
+        self.codecs = {check.kind: codec(check.kind) for check in self.checks.values()}
+        self.counts = _Counts()
+        self.live: set[int] = set()
+        self._ports = _Ports()
+        self._due: list[tuple[float, int, Tag]] = []
+        self._order = 0
+        self._seen: set[tuple[Tag, Event, str]] = set()
+        self._arrivals: dict[Tag, int] = {}
+        self._served: set[int] = set()
+        self._unclaimed: dict[tuple[str, int | None], list[Captured]] = {}
+
+    # -- what the shell asks ---------------------------------------------------------------
+
+    def originates(self, check: Check) -> bool:
+        return (check.direction is Direction.OUTBOUND) == (self.side is Side.NEAR)
+
+    def fresh_ports_needed(self, volleys: Iterable[Volley]) -> list[tuple[Tag, Codec]]:
+        """The shots of ``volleys`` that want a source port of their own."""
+        needed: list[tuple[Tag, Codec]] = []
+        for volley in volleys:
+            check = self.checks[volley.check]
+            if check.destination_port is None or check.source_port is not None:
+                continue
+            kind = self.codecs[check.kind]
+            shots = range(volley.first, volley.first + volley.count)
+            needed += [(Tag(check.number, shot), kind) for shot in shots]
+        return needed
+
+    def own_port(self, tag: Tag, port: int) -> None:
+        self._ports.own[port] = tag
+
+    def peer_port(self, tag: Tag, port: int) -> None:
+        self._ports.peer[port] = tag
+
+    def deadline(self) -> float | None:
+        return self._due[0][0] if self._due else None
+
+    def stop(self) -> None:
+        """Sends nothing more."""
+        self._due.clear()
+
+    def handle(self, event: Input, now: float) -> list[Action]:
+        match event:
+            case Captured():
+                return self._captured(event)
+            case Received():
+                return self._received(event)
+            case Tick():
+                return self._tick(now)
+            case FireVolleys():
+                self._schedule(event, now)
+                return self._tick(now)
+            case Sent():
+                return self._sent(event)
+            case Connected():
+                return self._connected(event)
+            case Answered():
+                return self._answered(event)
+            case Requested():
+                return self._requested(event)
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def _schedule(self, event: FireVolleys, now: float) -> None:
+        start = max([now, *(due + event.gap for due, _, _ in self._due)])
+        # The checks take turns, so that a burst of loss or a limit on ICMP errors
+        # does not fall on one of them alone.
+        longest = max((volley.count for volley in event.volleys), default=0)
+        turns = [
+            Tag(volley.check, volley.first + turn)
+            for turn in range(longest)
+            for volley in event.volleys
+            if turn < volley.count
+        ]
+        for place, tag in enumerate(turns):
+            self._order += 1
+            heapq.heappush(self._due, (start + place * event.gap, self._order, tag))
+
+    def _tick(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        ports = {tag: port for port, tag in self._ports.own.items()} if self._due else {}
+        while self._due and self._due[0][0] <= now:
+            _, _, tag = heapq.heappop(self._due)
+            check = self.checks[tag.check]
+            source_port = check.source_port
+            if source_port is None and check.destination_port is not None:
+                source_port = ports.get(tag)
+                if source_port is None:
+                    path = Path(check.family, self.local, self.peer, None, check.destination_port)
+                    actions.append(self._unsent(tag, path, "no free source port", now))
+                    continue
+            path = Path(check.family, self.local, self.peer, source_port, check.destination_port)
+            kind = self.codecs[check.kind]
+            data = kind.request(self.keys, tag, path, check.size)
+            actions.append(
+                Connect(tag, path, data) if kind.stream else Transmit(tag, kind, path, data)
+            )
+        return actions
+
+    def _unsent(self, tag: Tag, path: Path, reason: str, time: float) -> Sighting:
+        return self._along(path, tag, Event.UNSENT, time, note=reason)
+
+    def _sent(self, event: Sent) -> list[Action]:
+        if event.error:
+            return [self._unsent(event.tag, event.path, event.error, event.time)]
+        kind = self.codecs[self.checks[event.tag.check].kind]
+        protocol = kind.protocol(event.path.family)
+        body = event.data[20:] if kind.whole_packet(event.path.family) else event.data
+        stage = ""
+        if kind.stream:
+            stage = "syn" if self.checks[event.tag.check].flow is Flow.NEW else "answer"
+        return self._once(
+            self._along(
+                event.path,
+                event.tag,
+                Event.SENT,
+                event.time,
+                digest="" if kind.stream else digest(protocol, body),
+                stage=stage,
+            )
+        )
+
+    def _answer(self, tag: Tag, packet: Packet) -> list[Action]:
+        """The reply to a request that was delivered. One for each shot, whatever comes again."""
+        check = self.checks[tag.check]
+        kind = self.codecs[check.kind]
+        if check.partner is None or check.flow is not Flow.NEW or kind.answered_by_kernel:
+            return []
+        reply = Tag(check.partner, tag.shot)
+        back = Path(
+            packet.family,
+            packet.destination,
+            packet.source,
+            packet.destination_port,
+            packet.source_port,
+        )
+        size = self.checks[check.partner].size
+        data = kind.answer(self.keys, reply, back, packet.payload, size)
+        return [Transmit(reply, kind, back, data)]
+
+    # -- seeing ----------------------------------------------------------------------------
+
+    def _captured(self, event: Captured) -> list[Action]:
+        packet = event.packet
+        if packet.protocol == TCP:
+            return self._tcp(event)
+        if packet.protocol in ICMP_PROTOCOLS:
+            error = self._error(packet)
+            if error is not None:
+                return self._refusal(error, event)
+        where = Event.LEFT if event.outgoing else Event.ARRIVED
+        reading = self._read(packet, event.outgoing)
+        if reading is None:
+            self._stranger(packet, event.outgoing)
+            return []
+        return self._note(reading, packet, where, event.time)
+
+    def _received(self, event: Received) -> list[Action]:
+        packet = event.packet
+        if packet.protocol == TCP:
+            # Only asked for where another program holds the port and we cannot accept.
+            found = self._tcp_place(packet, outgoing=False)
+            if found is None:
+                return []
+            tag, stage = found
+            return self._note(Reading(tag), packet, Event.DELIVERED, event.time, stage)
+        reading = self._read(packet, outgoing=False)
+        if reading is None:
+            return []  # the capture has counted it
+        fresh = (reading.tag, Event.DELIVERED, "") not in self._seen
+        actions = self._note(reading, packet, Event.DELIVERED, event.time)
+        return actions + self._answer(reading.tag, packet) if fresh else actions
+
+    def _read(self, packet: Packet, outgoing: bool) -> Reading | None:
+        """The shot of this run in a packet that travels the way its check says; else None."""
+        for kind in self.codecs.values():
+            if kind.stream or kind.protocol(packet.family) != packet.protocol:
+                continue
+            if kind.port is not None and kind.port not in (
+                packet.source_port,
+                packet.destination_port,
+            ):
+                continue
+            if kind.tagged:
+                try:
+                    reading = kind.read(self.keys, packet)
+                except WireError:
+                    continue  # counted as a stranger when no kind knows it
+            else:
+                reading = self._untagged(kind, packet, outgoing)
+            if reading is None:
+                continue
+            check = self.checks.get(reading.tag.check)
+            if check is None or check.kind != kind.name or self.originates(check) != outgoing:
+                continue
+            return reading
+        return None
+
+    def _untagged(self, kind: Codec, packet: Packet, outgoing: bool) -> Reading | None:
+        """One octet carries no tag: it is known by the fresh port that only this shot uses."""
+        if not is_keepalive(packet.payload):
+            return None
+        tag = self._by_port(packet, outgoing)
+        return Reading(tag) if tag and self.checks[tag.check].kind == kind.name else None
+
+    def _by_port(self, packet: Packet, outgoing: bool) -> Tag | None:
+        """The shot, or the reply to it, that travels from or to a fresh port."""
+        mine, theirs = self._ports.own, self._ports.peer
+        asking, answering = (mine, theirs) if outgoing else (theirs, mine)
+        request = asking.get(packet.source_port or 0)
+        if request and self.checks[request.check].destination_port == packet.destination_port:
+            return request
+        asked = answering.get(packet.destination_port or 0)
+        if asked is None:
+            return None
+        check = self.checks[asked.check]
+        if check.destination_port != packet.source_port or check.partner is None:
+            return None
+        return Tag(check.partner, asked.shot)
+
+    def _note(
+        self, reading: Reading, packet: Packet, event: Event, time: float, stage: str = ""
+    ) -> list[Action]:
+        payload = b"" if stage else packet.payload
+        return self._once(
+            Sighting(
+                at=self.side,
+                event=event,
+                check=reading.tag.check,
+                shot=reading.tag.shot,
+                time=time,
+                source=packet.source,
+                destination=packet.destination,
+                source_port=packet.source_port,
+                destination_port=packet.destination_port,
+                ttl=packet.ttl,
+                size=packet.size,
+                digest="" if stage else digest(packet.protocol, payload),
+                intact=reading.intact,
+                stage=stage,
+                note=reading.note,
+            )
+        )
+
+    def _along(self, path: Path, tag: Tag, event: Event, time: float, **more: str) -> Sighting:
+        return Sighting(
+            at=self.side,
+            event=event,
+            check=tag.check,
+            shot=tag.shot,
+            time=time,
+            source=path.source,
+            destination=path.destination,
+            source_port=path.source_port,
+            destination_port=path.destination_port,
+            digest=more.get("digest", ""),
+            stage=more.get("stage", ""),
+            note=more.get("note", ""),
+        )
+
+    def _once(self, sighting: Sighting) -> list[Action]:
+        key = (Tag(sighting.check, sighting.shot), sighting.event, sighting.stage)
+        if key in self._seen:
+            self.counts.duplicates += 1
+            return []
+        self._seen.add(key)
+        return [sighting]
+
+    def _stranger(self, packet: Packet, outgoing: bool) -> None:
+        """Not ours. Between the same two hosts it may have opened the way for a check."""
+        self.counts.strangers += 1
+        ends = (packet.source, packet.destination)
+        if ends != ((self.local, self.peer) if outgoing else (self.peer, self.local)):
+            return
+        for check in self.checks.values():
+            kind = self.codecs[check.kind]
+            if kind.stream or kind.protocol(check.family) != packet.protocol:
+                continue
+            if packet.protocol in ICMP_PROTOCOLS:
+                continue  # every echo request is a flow of its own
+            ports = (check.source_port, check.destination_port)
+            if kind.port is None or (
+                None not in ports
+                and (packet.source_port, packet.destination_port) in (ports, ports[::-1])
+            ):
+                self.live.add(check.number)
+
+    # -- ICMP errors -----------------------------------------------------------------------
+
+    def _error(self, packet: Packet) -> IcmpError | None:
+        try:
+            return read_error(packet)
+        except WireError:
+            return None
+
+    def _refusal(self, error: IcmpError, event: Captured) -> list[Action]:
+        """An ICMP error that quotes a shot of ours, or (going out) one of the other end's."""
+        tag = self._quoted(error, ours=not event.outgoing)
+        if tag is None:
+            return []
+        packet = event.packet
+        return self._once(
+            Sighting(
+                at=self.side,
+                event=Event.REFUSED,
+                check=tag.check,
+                shot=tag.shot,
+                time=event.time,
+                source=packet.source,
+                destination=packet.destination,
+                ttl=packet.ttl,
+                size=packet.size,
+                icmp=Icmp(error.type, error.code, error.sender, error.mtu),
+            )
+        )
+
+    def _quoted(self, error: IcmpError, ours: bool) -> Tag | None:
+        numbers = [c.number for c in self.checks.values() if self.originates(c) == ours]
+        quoted = Packet(
+            error.family,
+            error.protocol,
+            error.source,
+            error.destination,
+            error.head[8:],
+            error.source_port,
+            error.destination_port,
+        )
+        if error.protocol in (TCP, UDP):
+            tag = self._by_port(quoted, outgoing=ours)
+            if tag is not None:
+                return tag
+            reading = self._read(quoted, outgoing=ours)
+            return reading.tag if reading else self._fixed_port(quoted, numbers)
+        for kind in self.codecs.values():
+            if kind.protocol(error.family) == error.protocol:
+                mine = [n for n in numbers if self.checks[n].kind == kind.name]
+                tag = kind.quoted(self.keys, mine, error.head)
+                if tag is not None:
+                    return tag
+        return None
+
+    def _fixed_port(self, quoted: Packet, numbers: Iterable[int]) -> Tag | None:
+        """Only ports were quoted, and both are fixed: the oldest unrefused shot of that check."""
+        for number in numbers:
+            check = self.checks[number]
+            ports = (check.source_port, check.destination_port)
+            if ports != (quoted.source_port, quoted.destination_port):
+                continue
+            kind = self.codecs[check.kind]
+            if kind.stream or kind.protocol(quoted.family) != quoted.protocol:
+                continue
+            shots = sorted(
+                tag.shot
+                for tag, event, _ in self._seen
+                if tag.check == number
+                and event is Event.SENT
+                and (tag, Event.REFUSED, "") not in self._seen
+            )
+            if shots:
+                return Tag(number, shots[0])
+        return None
+
+    # -- TCP -------------------------------------------------------------------------------
+
+    def _tcp_place(self, packet: Packet, outgoing: bool) -> tuple[Tag, str] | None:
+        """Which shot a segment belongs to, and which stage of its connection it is."""
+        tag = self._by_port(packet, outgoing)
+        if tag is None or not self.codecs[self.checks[tag.check].kind].stream:
+            return None
+        request = self.checks[tag.check].flow is Flow.NEW
+        if packet.tcp_flags & RST:
+            return tag, "rst"
+        if packet.tcp_flags & SYN:
+            opening = not packet.tcp_flags & ACK
+            return (tag, "syn" if opening else "syn-ack") if opening == request else None
+        if packet.payload:
+            return tag, "request" if request else "answer"
+        return None
+
+    def _tcp(self, event: Captured) -> list[Action]:
+        packet = event.packet
+        found = self._tcp_place(packet, event.outgoing)
+        if found is None:
+            self._unclaimed_tcp(event)
+            return []
+        tag, stage = found
+        if stage != "rst":
+            where = Event.LEFT if event.outgoing else Event.ARRIVED
+            return self._note(Reading(tag), packet, where, event.time, stage)
+        # A reset by the end that was asked is a refusal of the request; the asking end's own
+        # reset, when it gives up on a connection, says nothing.
+        check = self.checks[tag.check]
+        if check.flow is not Flow.REPLY or check.partner is None:
+            return []
+        return self._note(
+            Reading(Tag(check.partner, tag.shot)), packet, Event.REFUSED, event.time, "rst"
+        )
+
+    def _unclaimed_tcp(self, event: Captured) -> None:
+        """A segment from a port that nobody announced: a NAT may have given it that port."""
+        packet = event.packet
+        served = {c.destination_port for c in self.checks.values()}
+        if event.outgoing or packet.destination_port not in served:
+            return
+        if len(self._unclaimed) < 1000:
+            self._unclaimed.setdefault((packet.source, packet.source_port), []).append(event)
+
+    def _connected(self, event: Connected) -> list[Action]:
+        tag = event.tag
+        check = self.checks[tag.check]
+        path = self._own_path(tag)
+        if event.error:
+            if event.error in ("ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH"):
+                return []  # the capture saw who refused; silence is silence
+            return [self._unsent(tag, path, event.error, event.time)]
+        if check.partner is None:
+            return []
+        back = Path(
+            path.family, path.destination, path.source, path.destination_port, path.source_port
+        )
+        reply = Tag(check.partner, tag.shot)
+        return self._once(self._along(back, reply, Event.DELIVERED, event.time, stage="syn-ack"))
+
+    def _own_path(self, tag: Tag) -> Path:
+        check = self.checks[tag.check]
+        port = next((port for port, owner in self._ports.own.items() if owner == tag), None)
+        return Path(check.family, self.local, self.peer, port, check.destination_port)
+
+    def _answered(self, event: Answered) -> list[Action]:
+        check = self.checks[event.tag.check]
+        if check.partner is None or not event.stream:
+            return []
+        kind = self.codecs[check.kind]
+        length = kind.message_length(event.stream)
+        if length is None or length > len(event.stream):
+            return []
+        path = self._own_path(event.tag)
+        packet = self._stream_packet(
+            Path(
+                path.family, path.destination, path.source, path.destination_port, path.source_port
+            ),
+            event.stream[:length],
+        )
+        reply = Tag(check.partner, event.tag.shot)
+        ours = self._stream_read(kind, packet)
+        foreign = ours is None or ours.tag != reply
+        note = "answered by a service that is not ours" if foreign else ""
+        return self._note(Reading(reply, note=note), packet, Event.DELIVERED, event.time, "answer")
+
+    def _requested(self, event: Requested) -> list[Action]:
+        if event.connection in self._served:
+            return []
+        for kind in self.codecs.values():
+            if not kind.stream or kind.port != event.path.destination_port:
+                continue
+            length = kind.message_length(event.stream)
+            if length is None or length > len(event.stream):
+                continue
+            packet = self._stream_packet(event.path, event.stream[:length])
+            reading = self._stream_read(kind, packet)
+            check = self.checks.get(reading.tag.check) if reading else None
+            if reading is None or check is None or self.originates(check):
+                continue
+            self._served.add(event.connection)
+            actions = self._claim(reading.tag, event)
+            actions += self._note(reading, packet, Event.DELIVERED, event.time, "request")
+            for action in self._answer(reading.tag, packet):
+                assert isinstance(action, Transmit)
+                actions.append(Write(event.connection, action.tag, action.path, action.data))
+            return actions
+        return []
+
+    def _claim(self, tag: Tag, event: Requested) -> list[Action]:
+        """The request names its shot: segments seen from the same port were its own."""
+        port = event.path.source_port
+        if port is None or port in self._ports.peer:
+            return []
+        self._ports.peer[port] = tag
+        actions: list[Action] = []
+        for earlier in self._unclaimed.pop((event.path.source, port), []):
+            actions += self._tcp(earlier)
+        return actions
+
+    def _stream_read(self, kind: Codec, packet: Packet) -> Reading | None:
+        try:
+            return kind.read(self.keys, packet)
+        except WireError:
+            self.counts.strangers += 1
+            return None
+
+    @staticmethod
+    def _stream_packet(path: Path, message: bytes) -> Packet:
+        return Packet(
+            path.family,
+            TCP,
+            path.source,
+            path.destination,
+            message,
+            path.source_port,
+            path.destination_port,
+        )

@@ -1,0 +1,155 @@
+"""The flow ledger: which tuples this host saw lately, kept on disk across runs and restarts.
+
+A stateful firewall that saw a packet lets its reverse pass for minutes. What an earlier run, or
+live traffic, opened must not be taken for a rule. SQLite keeps two runs at once from spoiling it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+KEEP_SECONDS = 86_400.0
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS flow (
+    family INTEGER, protocol INTEGER, local TEXT, local_port INTEGER, remote TEXT,
+    remote_port INTEGER, what TEXT, boot TEXT, uptime REAL, wall REAL,
+    PRIMARY KEY (family, protocol, local, local_port, remote, remote_port)
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple5:
+    """What a firewall keys its state by, as seen from this host. Port 0: a protocol without."""
+
+    family: int
+    protocol: int
+    local: str
+    local_port: int
+    remote: str
+    remote_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Now, in three clocks: the wall's may be stepped, the uptime's not, a boot has a name."""
+
+    boot: str
+    uptime: float
+    wall: float
+
+
+def state_directory(environ: Mapping[str, str]) -> Path:
+    """Where state lives: ``$PROBE_STATE_DIR``, ``$XDG_STATE_HOME/probe``, or root's own place."""
+    if environ.get("PROBE_STATE_DIR"):
+        return Path(environ["PROBE_STATE_DIR"])
+    if environ.get("XDG_STATE_HOME"):
+        return Path(environ["XDG_STATE_HOME"]) / "probe"
+    if os.geteuid() == 0 or "HOME" not in environ:
+        return Path("/var/lib/probe")
+    return Path(environ["HOME"]) / ".local" / "state" / "probe"
+
+
+class Ledger:
+    """One file. A damaged one is set aside with a message in ``troubles``, never a crash."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.troubles: list[str] = []
+        self._database: sqlite3.Connection | None = None
+        for _ in range(2):
+            try:
+                self._database = self._open()
+                return
+            except sqlite3.OperationalError as error:
+                self.troubles.append(f"the flow ledger {path} cannot be used: {error}")
+                return
+            except sqlite3.DatabaseError:
+                aside = path.with_suffix(f".damaged-{os.getpid()}")
+                with contextlib.suppress(OSError):
+                    path.replace(aside)
+                self.troubles.append(
+                    f"the flow ledger {path} was damaged; it was set aside as {aside} and begun "
+                    "anew, so traffic of the last minutes is not known to this run"
+                )
+            except OSError as error:
+                self.troubles.append(f"the flow ledger {path} cannot be used: {error.strerror}")
+                return
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(self.path, timeout=2.0, isolation_level=None)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=OFF")  # a crash may cost it; it is then set aside
+        database.execute(SCHEMA)
+        database.execute("SELECT count(*) FROM flow").fetchone()
+        return database
+
+    def seen(self, flows: Iterable[tuple[Tuple5, str]], now: Moment) -> None:
+        """Remembers ``flows`` (each with a plain word for what it was) as seen now."""
+        if self._database is None:
+            return
+        rows = [
+            (
+                f.family,
+                f.protocol,
+                f.local,
+                f.local_port,
+                f.remote,
+                f.remote_port,
+                what,
+                now.boot,
+                now.uptime,
+                now.wall,
+            )
+            for f, what in flows
+        ]
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany(
+                "INSERT OR REPLACE INTO flow VALUES (?,?,?,?,?,?,?,?,?,?)", rows
+            )
+            self._database.execute("DELETE FROM flow WHERE wall < ?", (now.wall - KEEP_SECONDS,))
+            self._database.execute("COMMIT")
+        except sqlite3.Error as error:
+            self.troubles.append(f"the flow ledger {self.path} could not be written: {error}")
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+
+    def age(self, flow: Tuple5, now: Moment) -> tuple[float, str] | None:
+        """(seconds since ``flow`` was last seen, what it was); None when it never was."""
+        if self._database is None:
+            return None
+        try:
+            row = self._database.execute(
+                "SELECT boot, uptime, wall, what FROM flow WHERE family=? AND protocol=? AND "
+                "local=? AND local_port=? AND remote=? AND remote_port=?",
+                (
+                    flow.family,
+                    flow.protocol,
+                    flow.local,
+                    flow.local_port,
+                    flow.remote,
+                    flow.remote_port,
+                ),
+            ).fetchone()
+        except sqlite3.Error as error:
+            self.troubles.append(f"the flow ledger {self.path} could not be read: {error}")
+            return None
+        if row is None:
+            return None
+        boot, uptime, wall, what = row
+        # Within one boot the uptime is right whatever was done to the clock.
+        seconds = now.uptime - uptime if boot == now.boot else now.wall - wall
+        return max(0.0, float(seconds)), str(what)
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None

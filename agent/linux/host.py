@@ -1,0 +1,347 @@
+"""This machine's sockets. Several runs share them: each is told everything and knows its own.
+
+A port that another program holds is never taken from it: what reaches it is watched through a raw
+socket, and what should leave from it is sent raw.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path as FilePath
+from typing import Protocol
+
+from agent.engine import Engine
+from agent.errors import WireError
+from agent.events import (
+    Answered,
+    Captured,
+    Connect,
+    Connected,
+    Input,
+    Received,
+    Requested,
+    Transmit,
+    Write,
+)
+from agent.linux import sockets
+from agent.linux.capture import Capture
+from agent.linux.sockets import TCP, UDP
+from agent.model import Flow, PortHeld, Tag
+from agent.wire import ip
+from agent.wire.base import Codec, Path
+
+CONNTRACK_COUNT = FilePath("/proc/sys/net/netfilter/nf_conntrack_count")
+LARGEST_REQUEST = 65_536
+CONNECTION_SECONDS = 30.0  # a connection to one of our listeners lives no longer
+MAX_CONNECTIONS = 256
+
+
+class Run(Protocol):
+    """One run at this endpoint."""
+
+    engine: Engine
+
+    def feed(self, event: Input) -> None: ...
+
+
+class Host:
+    """Opens nothing before the first run joins; PermissionError without CAP_NET_RAW."""
+
+    def __init__(self) -> None:
+        self._runs: list[Run] = []
+        self._capture: Capture | None = None
+        self._raw: dict[tuple[int, int], socket.socket] = {}
+        self._services: dict[tuple[int, int, str, int], socket.socket] = {}
+        self._fresh: dict[tuple[int, str, int], tuple[Run, socket.socket]] = {}
+        self._fresh_of: dict[tuple[int, Tag], socket.socket] = {}
+        self._held: dict[tuple[int, int, str, int], PortHeld] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[int, socket.socket] = {}
+        self._numbers = itertools.count(1)
+        self._overflowed = 0
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    # -- runs come and go --------------------------------------------------------------------
+
+    def join(self, run: Run) -> None:
+        """Opens what the run's checks need."""
+        if self._capture is None:
+            self._capture = Capture()
+            self._loop.add_reader(self._capture, self._on_frames)
+        self._runs.append(run)
+        engine = run.engine
+        for check in engine.checks.values():
+            kind = engine.codecs[check.kind]
+            protocol = kind.protocol(check.family)
+            if kind.port is None:
+                self._open_raw(check.family, protocol)
+            elif not engine.originates(check):
+                if check.flow is Flow.NEW:
+                    self._open_service(check.family, kind, engine.local, kind.port)
+            elif check.flow is Flow.NEW and check.source_port is not None:
+                self._open_service(check.family, kind, engine.local, check.source_port)
+        self._watch()
+
+    def leave(self, run: Run) -> None:
+        """Closes what no other run needs; the capture stays, blind."""
+        self._runs.remove(run)
+        for key in [key for key, (owner, _) in self._fresh.items() if owner is run]:
+            self._discard(self._fresh.pop(key)[1])
+        for mine in [mine for mine in self._fresh_of if mine[0] == id(run)]:
+            del self._fresh_of[mine]
+        if self._runs:
+            self._watch()
+            return
+        for task in self._tasks:
+            task.cancel()
+        for sock in (*self._raw.values(), *self._services.values()):
+            self._discard(sock)
+        for table in (self._raw, self._services, self._held):
+            table.clear()
+        self._watch()
+
+    def close(self) -> None:
+        """Closes everything. No run may be left."""
+        if self._capture is not None:
+            self._loop.remove_reader(self._capture)
+            self._capture.close()
+            self._capture = None
+
+    def _watch(self) -> None:
+        protocols: set[int] = set()
+        ports: set[int] = set()
+        for run in self._runs:
+            for check in run.engine.checks.values():
+                kind = run.engine.codecs[check.kind]
+                protocols.add(kind.protocol(check.family))
+                protocols.add(1 if check.family == 4 else 58)  # errors
+                if kind.port is not None:
+                    ports.add(kind.port)
+        if self._capture is not None:
+            self._capture.watch(protocols, ports)
+
+    def _discard(self, sock: socket.socket) -> None:
+        self._loop.remove_reader(sock)
+        with contextlib.suppress(OSError):
+            self._overflowed += sockets.dropped(sock)
+        sock.close()
+
+    # -- what this host knows of itself ------------------------------------------------------
+
+    def held(self) -> tuple[PortHeld, ...]:
+        return tuple(sorted(set(self._held.values()), key=lambda held: (held.protocol, held.port)))
+
+    def captured(self) -> tuple[int, int]:
+        """(packets captured, packets that the capture had no room for)."""
+        return self._capture.counts() if self._capture is not None else (0, 0)
+
+    def overflowed(self) -> int:
+        """Packets that one of our sockets had no room for."""
+        open_now = [*self._raw.values(), *self._services.values()]
+        open_now += [sock for _, sock in self._fresh.values()]
+        return self._overflowed + sum(sockets.dropped(sock) for sock in open_now)
+
+    @staticmethod
+    def tracked() -> int:
+        """Entries in this network namespace's connection tracking; 0 where none is at work."""
+        try:
+            return int(CONNTRACK_COUNT.read_text())
+        except (OSError, ValueError):
+            return 0
+
+    # -- opening -----------------------------------------------------------------------------
+
+    def _open_raw(self, family: int, protocol: int) -> None:
+        if (family, protocol) not in self._raw:
+            sock = sockets.raw(family, protocol)
+            self._raw[family, protocol] = sock
+            self._loop.add_reader(sock, self._on_raw, sock, family, protocol)
+
+    def _open_raw_ports(self, family: int, protocol: int) -> None:
+        """Watches the ports that others hold; opened anew as they become more."""
+        ports = {key[3] for key in self._held if key[:2] == (family, protocol)}
+        if (family, protocol) in self._raw:
+            self._discard(self._raw.pop((family, protocol)))
+        sock = sockets.raw_ports(family, protocol, ports)
+        self._raw[family, protocol] = sock
+        self._loop.add_reader(sock, self._on_raw, sock, family, protocol)
+
+    def _open_service(self, family: int, kind: Codec, address: str, port: int) -> None:
+        protocol = TCP if kind.stream else UDP
+        key = (family, protocol, address, port)
+        if key in self._services or key in self._held:
+            return
+        try:
+            if kind.stream:
+                sock = sockets.tcp(family, address, port)
+                sock.listen(64)
+                self._loop.add_reader(sock, self._on_connection, sock, family)
+            else:
+                sock = sockets.udp(family, address, port)
+                self._loop.add_reader(sock, self._on_udp, sock, family)
+            self._services[key] = sock
+        except OSError:
+            # Taken by another program, or a low port without the privilege for it.
+            self._held[key] = PortHeld(protocol, port)
+            self._open_raw_ports(family, protocol)
+
+    def open_fresh(self, run: Run, tag: Tag, kind: Codec) -> int:
+        """A free source port for one shot. OSError when there is none."""
+        family = run.engine.checks[tag.check].family
+        opener = sockets.tcp if kind.stream else sockets.udp
+        sock = opener(family, run.engine.local, 0)
+        port = int(sock.getsockname()[1])
+        protocol = TCP if kind.stream else UDP
+        self._fresh[protocol, run.engine.local, port] = (run, sock)
+        self._fresh_of[id(run), tag] = sock
+        if not kind.stream:
+            self._loop.add_reader(sock, self._on_udp, sock, family)
+        return port
+
+    # -- sending -----------------------------------------------------------------------------
+
+    def transmit(self, action: Transmit) -> str:
+        """Sends one datagram; "" or the name of the errno with which the kernel refused."""
+        path = action.path
+        protocol = action.codec.protocol(path.family)
+        try:
+            if protocol == UDP:
+                self._transmit_udp(path, action.data)
+            elif action.codec.whole_packet(path.family):
+                sockets.send_whole(self._whole(), path, action.data)
+            else:
+                sockets.send_raw(self._raw[path.family, protocol], path, action.data)
+        except OSError as error:
+            return sockets.reason(error)
+        return ""
+
+    def _transmit_udp(self, path: Path, data: bytes) -> None:
+        assert path.source_port is not None
+        assert path.destination_port is not None
+        key = (path.family, UDP, path.source, path.source_port)
+        fresh = self._fresh.get((UDP, path.source, path.source_port))
+        sock = fresh[1] if fresh else self._services.get(key)
+        if sock is not None:
+            sock.sendto(data, sockets.endpoint(path.destination, path.destination_port))
+        else:  # another program holds the port
+            sockets.send_raw(self._raw[path.family, UDP], path, ip.udp(path, data))
+
+    def _whole(self) -> socket.socket:
+        """For IPv4 packets whose header is ours. It receives nothing."""
+        key = (4, socket.IPPROTO_RAW)
+        if key not in self._raw:
+            self._raw[key] = sockets.raw(*key)
+        return self._raw[key]
+
+    def connect(self, run: Run, action: Connect) -> None:
+        """Starts a TCP connection; the engine hears Connected and then Answered."""
+        sock = self._fresh_of[id(run), action.tag]
+        self._start(self._connection(run, action, sock))
+
+    async def _connection(self, run: Run, action: Connect, sock: socket.socket) -> None:
+        path = action.path
+        assert path.destination_port is not None
+        try:
+            await self._loop.sock_connect(
+                sock, sockets.endpoint(path.destination, path.destination_port)
+            )
+            run.feed(Connected(action.tag, time.time()))
+            await self._loop.sock_sendall(sock, action.data)
+            stream = b""
+            while len(stream) < LARGEST_REQUEST:
+                more = await self._loop.sock_recv(sock, LARGEST_REQUEST)
+                if not more:
+                    break
+                stream += more
+                run.feed(Answered(action.tag, stream, time.time()))
+        except OSError as error:
+            run.feed(Connected(action.tag, time.time(), sockets.reason(error)))
+        finally:
+            sock.close()
+
+    def write(self, action: Write) -> str:
+        """Answers on a connection that the other end made; "" or the errno's name."""
+        sock = self._connections.get(action.connection)
+        if sock is None:
+            return "ENOTCONN"
+        try:
+            sock.send(action.data)
+        except OSError as error:
+            return sockets.reason(error)
+        return ""
+
+    # -- receiving ---------------------------------------------------------------------------
+
+    def _feed(self, event: Input) -> None:
+        for run in tuple(self._runs):
+            run.feed(event)
+
+    def _on_frames(self) -> None:
+        assert self._capture is not None
+        for frame in self._capture.read():
+            try:
+                packet = ip.parse(frame.data)
+            except WireError:
+                continue
+            self._feed(Captured(packet, frame.outgoing, frame.time))
+
+    def _on_raw(self, sock: socket.socket, family: int, protocol: int) -> None:
+        self._drain(lambda: sockets.read_raw(sock, family, protocol))
+
+    def _on_udp(self, sock: socket.socket, family: int) -> None:
+        self._drain(lambda: sockets.read_udp(sock, family))
+
+    def _drain(self, read: Callable[[], object]) -> None:
+        for _ in range(64):
+            try:
+                packet = read()
+            except WireError:
+                continue
+            except OSError:  # BlockingIOError: empty; else an error that a sent packet brought back
+                return
+            self._feed(Received(packet, time.time()))  # type: ignore[arg-type]
+
+    def _on_connection(self, listener: socket.socket, family: int) -> None:
+        try:
+            sock, peer = listener.accept()
+        except OSError:
+            return
+        if len(self._connections) >= MAX_CONNECTIONS:
+            sock.close()
+            return
+        sock.setblocking(False)
+        here = sock.getsockname()
+        path = Path(
+            family, str(peer[0]).partition("%")[0], str(here[0]).partition("%")[0], peer[1], here[1]
+        )
+        self._start(self._serve(next(self._numbers), sock, path))
+
+    async def _serve(self, number: int, sock: socket.socket, path: Path) -> None:
+        self._connections[number] = sock
+        try:
+            async with asyncio.timeout(CONNECTION_SECONDS):
+                stream = b""
+                while len(stream) < LARGEST_REQUEST:
+                    more = await self._loop.sock_recv(sock, LARGEST_REQUEST)
+                    if not more:
+                        return
+                    stream += more
+                    self._feed(Requested(number, path, stream, time.time()))
+        except (OSError, TimeoutError):
+            return  # the other end broke off; the engine has what came
+        finally:
+            del self._connections[number]
+            sock.close()
+
+    def _start(self, work: asyncio._CoroutineLike[None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,250 @@
+"""One run at one endpoint: the engine, joined to sockets, clock and ledger.
+
+Both hosts have one and are asked alike, by the messages of :mod:`agent.control`: the far one over
+the control connection, the near one directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.control import (
+    AnyMessage,
+    Await,
+    Awaiting,
+    Close,
+    Closed,
+    Collect,
+    Collected,
+    Fire,
+    Firing,
+    Message,
+    Oops,
+    Open,
+    Opened,
+    Prepare,
+    Prepared,
+)
+from agent.engine import Engine
+from agent.errors import AgentError
+from agent.events import Action, Connect, FireVolleys, Input, Sent, Tick, Transmit, Write
+from agent.ledger import Ledger, Moment, Tuple5
+from agent.linux.host import Host
+from agent.model import Check, Event, Facts, Flow, PortUse, Prior, Side, Sighting, Tag
+from agent.wire.base import Codec, Keys
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+BATCH_SECONDS = 0.005  # sightings that come this close together travel together
+
+
+def moment() -> Moment:
+    """This very moment by this host's clocks."""
+    try:
+        boot = BOOT_ID.read_text().strip()
+    except OSError:
+        boot = ""
+    return Moment(boot, time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
+
+
+class Station:
+    """``report`` is called with each batch of sightings, in the order in which they were made."""
+
+    engine: Engine
+
+    def __init__(
+        self, side: Side, host: Host, ledger: Ledger, report: Callable[[list[Sighting]], None]
+    ) -> None:
+        self.side = side
+        self._host = host
+        self._ledger = ledger
+        self._report = report
+        self._pending: list[Sighting] = []
+        self._arrived: dict[int, str] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._joined = False
+        self._base = (0, 0, 0)
+        self._troubles: list[str] = []
+
+    # -- messages ----------------------------------------------------------------------------
+
+    def handle(self, message: Message) -> AnyMessage:
+        """The answer to one question. AgentError when it cannot be answered here."""
+        if isinstance(message, Open):
+            return self._open(message)
+        if not self._joined:
+            return Oops("bad", "no run has been opened")
+        match message:
+            case Prepare(volleys):
+                return self._prepare(self.engine.fresh_ports_needed(volleys))
+            case Await(ports):
+                for use in ports:
+                    self.engine.peer_port(Tag(use.check, use.shot), use.port)
+                return Awaiting()
+            case Fire(volleys, gap):
+                self.feed(FireVolleys(volleys, gap))
+                return Firing()
+            case Collect():
+                self.flush()
+                return Collected(self.facts())
+            case Close():
+                self.close()
+                return Closed()
+            case _:
+                return Oops("bad", f"a {type(message).__name__} is no question")
+
+    def _open(self, message: Open) -> Opened | Oops:
+        if self._joined:
+            return Oops("bad", "a run is open already")
+        keys = Keys(message.secret)
+        self.engine = Engine(self.side, keys, message.checks, message.local, message.peer)
+        priors = self._priors(message)
+        try:
+            self._host.join(self)
+        except PermissionError as error:
+            raise AgentError(PRIVILEGE.format(side=self.side)) from error
+        self._joined = True
+        self._base = (*self._host.captured(), self._host.overflowed())
+        return Opened(self.facts(), priors)
+
+    def _prepare(self, needed: list[tuple[Tag, Codec]]) -> Prepared:
+        uses: list[PortUse] = []
+        for tag, kind in needed:
+            try:
+                port = self._host.open_fresh(self, tag, kind)
+            except OSError as error:
+                self._troubles.append(f"no source port for {tag}: {error.strerror}")
+                continue
+            self.engine.own_port(tag, port)
+            uses.append(PortUse(tag.check, tag.shot, port))
+        return Prepared(uses)
+
+    def facts(self) -> Facts:
+        captured, missed, overflowed = (*self._host.captured(), self._host.overflowed())
+        return Facts(
+            captured=captured - self._base[0],
+            capture_dropped=missed - self._base[1],
+            socket_dropped=overflowed - self._base[2],
+            held=self._host.held(),
+            tracked=self._host.tracked(),
+            live=tuple(sorted(self.engine.live)),
+            strangers=self.engine.counts.strangers,
+            duplicates=self.engine.counts.duplicates,
+            troubles=(*self._troubles, *self._ledger.troubles),
+        )
+
+    # -- engine and clock --------------------------------------------------------------------
+
+    def feed(self, event: Input) -> None:
+        now = asyncio.get_running_loop().time()
+        self._perform(self.engine.handle(event, now))
+        self._set_timer()
+
+    def _perform(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Sighting():
+                    self._note(action)
+                case Transmit():
+                    error = self._host.transmit(action)
+                    self._sent(action, error)
+                case Write():
+                    error = self._host.write(action)
+                    self._sent(action, error)
+                case Connect():
+                    self._sent(action, "")
+                    self._host.connect(self, action)
+
+    def _sent(self, action: Transmit | Write | Connect, error: str) -> None:
+        event = Sent(action.tag, time.time(), action.path, error, action.data)
+        self._perform(self.engine.handle(event, asyncio.get_running_loop().time()))
+
+    def _set_timer(self) -> None:
+        deadline = self.engine.deadline()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self.feed, Tick())
+
+    # -- sightings ---------------------------------------------------------------------------
+
+    def _note(self, sighting: Sighting) -> None:
+        self._pending.append(sighting)
+        if sighting.event is Event.ARRIVED:
+            self._arrived[sighting.check] = sighting.source
+        if self._flush_timer is None:
+            loop = asyncio.get_running_loop()
+            self._flush_timer = loop.call_later(BATCH_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Passes on what waits."""
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
+        if self._pending:
+            batch, self._pending = self._pending, []
+            self._report(batch)
+
+    # -- ledger ------------------------------------------------------------------------------
+
+    def _tuple(self, check: Check, remote: str) -> Tuple5 | None:
+        """The tuple of a check when it is the same at every run; None where ports are fresh."""
+        kind = self.engine.codecs[check.kind]
+        protocol = kind.protocol(check.family)
+        if kind.port is None:
+            if protocol in (1, 58):
+                return None  # every echo request has an identifier of its own
+            return Tuple5(check.family, protocol, self.engine.local, 0, remote, 0)
+        if check.source_port is None or check.destination_port is None:
+            return None
+        ports = (check.source_port, check.destination_port)
+        here, there = ports if self.engine.originates(check) else ports[::-1]
+        return Tuple5(check.family, protocol, self.engine.local, here, remote, there)
+
+    def _priors(self, message: Open) -> list[Prior]:
+        now = moment()
+        found: list[Prior] = []
+        for check in message.checks:
+            flow = self._tuple(check, message.peer) if check.flow is Flow.NEW else None
+            known = self._ledger.age(flow, now) if flow else None
+            if known is not None and known[0] <= message.state_timeout:
+                found.append(Prior(check.number, known[0], known[1]))
+        return found
+
+    def _remember(self) -> None:
+        """What crossed. A shot that was dropped on its way has opened nothing."""
+        flows: list[tuple[Tuple5, str]] = []
+        for number in {*self._arrived, *self.engine.live}:
+            check = self.engine.checks[number]
+            ours = number in self._arrived
+            remote = self._arrived.get(number, self.engine.peer)
+            flow = self._tuple(check, remote)
+            if flow is not None:
+                flows.append((flow, "an earlier run" if ours else "traffic that is not ours"))
+        if flows:
+            self._ledger.seen(flows, moment())
+
+    def close(self) -> None:
+        """Stops sending at once, keeps the ledger, gives the sockets back."""
+        if not self._joined:
+            return
+        self._joined = False
+        self.engine.stop()
+        self.flush()
+        for timer in (self._timer, self._flush_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._flush_timer = None
+        self._remember()
+        self._host.leave(self)
+
+
+PRIVILEGE = (
+    "the {side} host lets this program open no raw sockets. Run it as root, or grant the "
+    "capabilities: setcap cap_net_raw,cap_net_bind_service+ep on a Python of its own, or a systemd "
+    "unit with AmbientCapabilities=CAP_NET_RAW CAP_NET_BIND_SERVICE"
+)

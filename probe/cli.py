@@ -1,0 +1,320 @@
+"""``probe``: arguments and exit codes. The only module that prints.
+
+Exit codes: 0 every check is as expected; 1 at least one is not; 2 the command line or a file is
+wrong; 3 it could not be tested; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent import __version__
+
+if TYPE_CHECKING:
+    from probe.run import Finished, Request
+
+WRONG, UNTESTED, INTERRUPTED = 2, 3, 130
+DIRECTIONS = ("outbound", "inbound", "both")
+
+EPILOG = """\
+examples:
+  probe run --peer 10.0.0.5            the KB's whole list, in both directions
+  probe run --peer 10.0.0.5 --only esp,ike --json result.json
+  probe lab --firewall esp-missing     the same, on this machine, through a firewall of its own
+  probe lab --firewall my-rules.nft    your own rules, before they go live
+
+exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be tested, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except KeyboardInterrupt:
+        print("probe: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return WRONG
+
+
+# -- the command line --------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="probe",
+        description="Which IPsec and Kerberos packets get through this firewall, in each "
+        "direction, for a new flow and for a reply? Asks an agent on the far side (probe-agent).",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"probe {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser(
+        "run",
+        help="test the path to a far host where probe-agent runs",
+        description="Exchanges real packets with the agent at --peer and prints what got through.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run.set_defaults(command=_run)
+    run.add_argument("--peer", required=True, metavar="HOST", help="the far host")
+    run.add_argument("--port", type=_port, default=5088, help="the agent's port (default: 5088)")
+    run.add_argument("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
+    run.add_argument("-4", dest="family", action="store_const", const=4, help="IPv4 only")
+    run.add_argument("-6", dest="family", action="store_const", const=6, help="IPv6 only")
+    _add_test_options(run)
+
+    lab = commands.add_parser(
+        "lab",
+        help="the same run on this one machine, through a real firewall in the middle",
+        description="Builds near | firewall | far in network namespaces, loads an nftables rule "
+        "set in the middle, runs agent and probe for real, and leaves nothing behind.",
+    )
+    lab.set_defaults(command=_lab)
+    lab.add_argument(
+        "--firewall",
+        default="kb233256",
+        metavar="NAME|FILE.nft",
+        help="a ready-made firewall, or your own rules (default: kb233256)",
+    )
+    lab.add_argument("--list", action="store_true", help="list the ready-made firewalls")
+    lab.add_argument("-6", dest="family", action="store_const", const=6, default=4, help="use IPv6")
+    _add_test_options(lab)
+
+    scenarios = commands.add_parser("scenarios", help="list the scenarios, or show one")
+    scenarios.set_defaults(command=_scenarios)
+    scenarios.add_argument("action", nargs="?", choices=("show",))
+    scenarios.add_argument("name", nargs="?", metavar="NAME")
+
+    keygen = commands.add_parser("keygen", help="write a new shared key")
+    keygen.set_defaults(command=_keygen)
+    keygen.add_argument("file", nargs="?", metavar="FILE", help="default: /etc/probe/key as root")
+    return parser
+
+
+def _add_test_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--scenario", default="kb233256", metavar="NAME|FILE", help="default: kb233256")
+    add("--only", type=_kinds, default=(), metavar="KIND,…", help="only these kinds")
+    add("--direction", choices=DIRECTIONS, default="both", help="of the new flows (default: both)")
+    add("--json", metavar="FILE|-", help="write the result as JSON; the table goes to stderr for -")
+    add("--strict", action="store_true", help="what state may have let through is a failure")
+    add(
+        "--state-timeout",
+        type=_seconds,
+        default=600.0,
+        metavar="S",
+        help="how long a firewall may remember a flow (default: 600)",
+    )
+    add("--timeout", type=_seconds, default=1.0, metavar="S", help="silence counts after S seconds")
+    add("--shots", type=_shots, default=3, metavar="N", help="packets of each check (default: 3)")
+
+
+def _number(text: str, low: float, high: float, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text}: {what} from {low:g} to {high:g}")
+    return value
+
+
+def _port(text: str) -> int:
+    return int(_number(text, 1, 65_535, "a port is a number"))
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0.01, 86_400, "a number of seconds")
+
+
+def _shots(text: str) -> int:
+    return int(_number(text, 1, 50, "a number"))
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    from agent.errors import AgentError
+    from agent.wire import codec
+
+    kinds = tuple(kind.strip() for kind in text.split(",") if kind.strip())
+    for kind in kinds:
+        try:
+            codec(kind)
+        except AgentError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return kinds
+
+
+# -- commands ----------------------------------------------------------------------------------
+
+
+def _fail(code: int, text: object) -> int:
+    print(f"probe: {text}", file=sys.stderr)
+    return code
+
+
+def _run(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from agent import keys
+    from agent.errors import AgentError, KeyFileError
+    from probe.link import ProbeError
+    from probe.run import exit_code, run
+    from scenarios import ScenarioError
+
+    try:
+        request = _request(options, keys.find(options.key, os.environ)[1])
+        with ExitStack() as stack:
+            progress = _progress(stack)
+            finished = asyncio.run(run(request, progress))
+    except (KeyFileError, ScenarioError) as error:
+        return _fail(WRONG, error)
+    except (ProbeError, AgentError) as error:
+        return _fail(UNTESTED, error)
+    _show(finished, options.json)
+    return exit_code(finished)
+
+
+def _request(options: argparse.Namespace, key: bytes) -> Request:
+    from agent.model import Direction
+    from probe.drive import Settings
+    from probe.plan import ORDER
+    from probe.run import Request
+
+    both = options.direction == "both"
+    return Request(
+        peer=options.peer,
+        key=key,
+        port=options.port,
+        family=options.family,
+        scenario=options.scenario,
+        only=options.only,
+        directions=ORDER if both else (Direction(options.direction),),
+        strict=options.strict,
+        settings=Settings(options.shots, options.timeout, options.state_timeout),
+    )
+
+
+def _progress(stack: ExitStack) -> Callable[[str, float], None]:
+    """A bar on a terminal, silence elsewhere."""
+    if not sys.stderr.isatty():
+        return lambda _text, _share: None
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    stack.enter_context(bar)
+    task = bar.add_task("", total=1.0)
+    return lambda text, share: bar.update(task, description=text, completed=share)
+
+
+def _show(finished: Finished, json_to: str | None) -> None:
+    from probe.report import json, table
+
+    stream = sys.stderr if json_to == "-" else sys.stdout
+    if finished.error and not finished.interrupted:
+        print(f"probe: {finished.error}", file=sys.stderr)
+    seen = any(conclusion.shots for conclusion in finished.result.conclusions)
+    if seen or not finished.error:
+        width = _width(stream)
+        colour = table.wants_colour(stream, os.environ)
+        print(table.render(finished.result, colour=colour, width=width), file=stream)
+    if json_to is None:
+        return
+    text = json.render(finished.result)
+    if json_to == "-":
+        print(text)
+        return
+    try:
+        Path(json_to).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        print(f"probe: cannot write {json_to}: {error.strerror}", file=sys.stderr)
+
+
+def _width(stream: object) -> int:
+    try:
+        return max(80, min(120, os.get_terminal_size(stream.fileno()).columns))  # type: ignore[attr-defined]
+    except OSError:
+        return 80
+
+
+def _lab(options: argparse.Namespace) -> int:
+    from probe.lab import LabError, firewall_names, load_firewall, run_lab
+
+    try:
+        if options.list:
+            for name in firewall_names():
+                print(f"{name:<18} {load_firewall(name).description}")
+            return 0
+        return run_lab(
+            load_firewall(options.firewall), options.scenario, options.family, _passed_on(options)
+        )
+    except LabError as error:
+        return _fail(WRONG, error)
+
+
+def _passed_on(options: argparse.Namespace) -> list[str]:
+    """The options that `probe lab` hands to the `probe run` inside."""
+    passed = [
+        f"--direction={options.direction}",
+        f"--state-timeout={options.state_timeout}",
+        f"--timeout={options.timeout}",
+        f"--shots={options.shots}",
+    ]
+    if options.only:
+        passed.append(f"--only={','.join(options.only)}")
+    if options.json:
+        passed.append(f"--json={options.json}")
+    if options.strict:
+        passed.append("--strict")
+    return passed
+
+
+def _scenarios(options: argparse.Namespace) -> int:
+    from scenarios import ScenarioError, load, names
+
+    try:
+        if options.action is None:
+            for name in names():
+                print(f"{name:<16} {load(name).title}")
+            return 0
+        if options.name is None:
+            return _fail(WRONG, "scenarios show: which one? `probe scenarios` lists them")
+        scenario = load(options.name)
+    except ScenarioError as error:
+        return _fail(WRONG, error)
+    print(f"{scenario.title}\n\n{scenario.description.strip()}\n")
+    for row in scenario.rows:
+        print(f"  {row.label or row.kind:<20} {row.direction}")
+    return 0
+
+
+def _keygen(options: argparse.Namespace) -> int:
+    from agent import keys
+    from agent.errors import KeyFileError
+
+    places = keys.candidates(options.file, os.environ)
+    path = places[-1] if os.geteuid() == 0 else places[0]
+    try:
+        keys.create(path)
+    except KeyFileError as error:
+        return _fail(WRONG, error)
+    print(f"wrote a new key to {path}; the other host needs the same file, mode 0600")
+    return 0

@@ -1,0 +1,379 @@
+"""The heart: plan and sightings of both ends → one outcome for each check. Pure.
+
+Three rules stand above the rest:
+
+* what we failed to observe is never called the firewall's doing;
+* what earlier traffic may have opened is never called proof that a new flow is allowed;
+* silence is a drop only when the path's measured loss no longer explains it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.model import Check, Direction, Facts, Flow, Prior, Side, Sighting, Volley
+from probe import loss, words
+from probe.plan import Plan
+from probe.result import Conclusion, Expect, Outcome, Verdict
+from probe.tracks import Track, follow, is_stream, origin, target
+
+SOUND = 0.75  # the share of shots that must arrive for the path to be called sound
+MAX_SHOTS = 60  # of one check; what is not settled by then is "unobserved", not "lost"
+UNNUMBERED = ("icmp-echo",)  # kinds whose every shot is a flow of its own, without ports
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a run brought to light. ``near`` and ``far`` are None when a report is missing."""
+
+    sightings: Sequence[Sighting] = ()
+    volleys: Sequence[Volley] = ()  # in the order in which they were fired
+    near: Facts | None = None
+    far: Facts | None = None
+    priors: Mapping[Side, Sequence[Prior]] = field(default_factory=dict)
+    near_address: str = ""
+    far_address: str = ""
+    near_seen_as: str = ""  # near's address in far's eyes; another one: near is behind NAT
+    not_applicable: Mapping[int, str] = field(default_factory=dict)  # check number → why
+
+    def facts(self, side: Side) -> Facts | None:
+        return self.near if side is Side.NEAR else self.far
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An outcome and its cause; ``wanted`` more shots would make it firm."""
+
+    outcome: Outcome
+    cause: str = ""
+    wanted: int = 0
+
+
+def correlate(plan: Plan, evidence: Evidence, *, strict: bool = False) -> tuple[Conclusion, ...]:
+    """One conclusion for each check of ``plan``, in its order."""
+    case = _Case(plan, evidence)
+    return tuple(
+        _conclude(case, planned.check, planned.expected, planned.label, strict)
+        for planned in plan.planned
+    )
+
+
+def more_shots(plan: Plan, evidence: Evidence, direction: Direction) -> dict[int, int]:
+    """Request check → how many more shots of it would settle what is still open.
+
+    A check that gets through measures the path's loss for those that do not: it is shot again
+    beside them.
+    """
+    case = _Case(plan, evidence)
+    wanted: dict[int, int] = {}
+    for check in plan.requests(direction):
+        numbers = [check.number] + ([check.partner] if check.partner is not None else [])
+        need = max(case.judge(case.checks[number]).wanted for number in numbers)
+        room = MAX_SHOTS - case.fired(check)
+        if need > 0 and room > 0:
+            wanted[check.number] = min(need, room)
+    if not wanted:
+        return {}
+    reference = case.reference(direction)
+    if reference is not None and reference not in wanted:
+        room = MAX_SHOTS - case.fired(case.checks[reference])
+        wanted[reference] = min(max(wanted.values()), max(0, room))
+    return {number: count for number, count in wanted.items() if count > 0}
+
+
+def silent_beside_refused(plan: Plan, evidence: Evidence, direction: Direction) -> list[int]:
+    """Requests that met silence where others were refused by ICMP.
+
+    Routers limit how often they say no (Linux: six at once, then one a second to each host), so
+    that these may have been refused as well, unheard.
+    """
+    case = _Case(plan, evidence)
+    if not case.refusers(direction):
+        return []
+    return [
+        check.number
+        for check in plan.requests(direction)
+        if case.judge(check).outcome in (Outcome.LOST, Outcome.UNOBSERVED)
+    ]
+
+
+def verdict(outcome: Outcome, expected: Expect, *, strict: bool = False) -> Verdict:
+    """``outcome`` held against what the scenario expected."""
+    if outcome is Outcome.NOT_APPLICABLE:
+        return Verdict.SKIP
+    if expected is Expect.ANY:
+        through = outcome in (Outcome.DELIVERED, Outcome.STATE_POSSIBLE)
+        return Verdict.PASS if through else Verdict.SKIP
+    if outcome in (Outcome.NOT_SENT, Outcome.UNOBSERVED):
+        return Verdict.ERROR
+    stopped = outcome in (Outcome.LOST, Outcome.REFUSED, Outcome.HOST_DROPPED)
+    if expected is Expect.BLOCK:
+        if outcome is Outcome.STATE_POSSIBLE:
+            return Verdict.WARN  # it got in, perhaps only as the reply to something allowed
+        return Verdict.PASS if stopped else Verdict.FAIL
+    if outcome is Outcome.STATE_POSSIBLE:
+        return Verdict.FAIL if strict else Verdict.PASS
+    if outcome is Outcome.LOSSY:
+        return Verdict.WARN
+    return Verdict.PASS if outcome is Outcome.DELIVERED else Verdict.FAIL
+
+
+def _conclude(case: _Case, check: Check, expected: Expect, label: str, strict: bool) -> Conclusion:
+    judgement = case.judge(check)
+    tracks = case.tracks[check.number].values()
+    evidence = tuple(s for s in case.evidence.sightings if s.check == check.number)
+    return Conclusion(
+        check=check,
+        outcome=judgement.outcome,
+        expected=expected,
+        verdict=verdict(judgement.outcome, expected, strict=strict),
+        cause=judgement.cause,
+        shots=sum(1 for track in tracks if track.sent or track.unsent),
+        arrived=sum(1 for track in tracks if track.arrived or track.delivered),
+        delivered=sum(1 for track in tracks if track.delivered),
+        evidence=evidence,
+        label=label,
+    )
+
+
+class _Case:
+    """The evidence of one run, sorted by check."""
+
+    def __init__(self, plan: Plan, evidence: Evidence) -> None:
+        self.plan = plan
+        self.evidence = evidence
+        self.checks = {check.number: check for check in plan.checks}
+        self.tracks = follow(plan.checks, evidence.sightings)
+        self._fired: Counter[int] = Counter()
+        self._order: dict[int, int] = {}
+        for place, volley in enumerate(evidence.volleys):
+            self._fired[volley.check] += volley.count
+            self._order.setdefault(volley.check, place)
+        self._loss: dict[Direction, float] = {}
+
+    def fired(self, check: Check) -> int:
+        return self._fired[check.number]
+
+    # -- the judgement, step by step --------------------------------------------------------
+
+    def judge(self, check: Check) -> Judgement:
+        if check.number in self.evidence.not_applicable:
+            return Judgement(Outcome.NOT_APPLICABLE, self.evidence.not_applicable[check.number])
+        request = self._request(check)
+        if self.fired(request) == 0:
+            return Judgement(Outcome.UNOBSERVED, "the run ended before this was tried")
+        if check.flow is Flow.REPLY:
+            early = self._nothing_to_answer(check, request)
+            if early is not None:
+                return early
+        tracks = tuple(self.tracks[check.number].values())
+        judged = self._sending(check, tracks)
+        return judged or self._receiving(check, tracks)
+
+    def _request(self, check: Check) -> Check:
+        if check.flow is Flow.NEW or check.partner is None:
+            return check
+        return self.checks[check.partner]
+
+    def _nothing_to_answer(self, check: Check, request: Check) -> Judgement | None:
+        """A missing reply says nothing where no request asked for one."""
+        asked = self.judge(request)
+        delivered = any(track.delivered for track in self.tracks[request.number].values())
+        if delivered:
+            return None
+        side = origin(check)
+        if asked.outcome is Outcome.UNOBSERVED:
+            return Judgement(Outcome.UNOBSERVED, f"whether the request reached {side} is not known")
+        return Judgement(
+            Outcome.NOT_APPLICABLE,
+            f"no request reached {side}'s socket, so there was nothing to answer",
+        )
+
+    def _sending(self, check: Check, tracks: Sequence[Track]) -> Judgement | None:
+        """What never left, and why; None when something did."""
+        side = origin(check)
+        if any(track.left or track.arrived or track.delivered for track in tracks):
+            return None
+        reasons = Counter(track.unsent for track in tracks if track.unsent)
+        if reasons:
+            reason = reasons.most_common(1)[0][0]
+            return Judgement(Outcome.NOT_SENT, words.not_sent(side, reason))
+        facts = self.evidence.facts(side)
+        if facts is None:
+            return Judgement(Outcome.UNOBSERVED, f"the report of the {side} host is missing")
+        if facts.capture_dropped:
+            return Judgement(
+                Outcome.UNOBSERVED,
+                f"{side}'s capture dropped {facts.capture_dropped} packets: whether this left "
+                "is not known",
+            )
+        return Judgement(Outcome.NOT_SENT, words.never_left(side, check))
+
+    def _receiving(self, check: Check, tracks: Sequence[Track]) -> Judgement:
+        left = [track for track in tracks if track.left or track.arrived or track.delivered]
+        arrived = [track for track in left if track.arrived or track.delivered]
+        delivered = [track for track in left if track.delivered]
+        if not arrived:
+            return self._silence(check, left)
+        altered = [track for track in arrived if track.altered]
+        if altered:
+            return Judgement(Outcome.ALTERED, words.altered(check, altered[0], self.evidence))
+        if not delivered:
+            return self._stopped_at_host(check, arrived)
+        share = len(delivered) / len(left)
+        if share < SOUND:
+            wanted = max(0, 12 - len(left))
+            return Judgement(Outcome.LOSSY, words.lossy(check, left, arrived, delivered), wanted)
+        opened = self._opened_before(check)
+        if opened:
+            return Judgement(Outcome.STATE_POSSIBLE, opened)
+        note = words.foreign(check) if any(track.foreign for track in delivered) else ""
+        return Judgement(Outcome.DELIVERED, note)
+
+    def _silence(self, check: Check, left: Sequence[Track]) -> Judgement:
+        """Left, and never seen at the other end."""
+        sink = target(check)
+        for track in left:
+            if track.refused is not None:
+                return Judgement(
+                    Outcome.REFUSED, words.refused(check, track.refused, self.evidence)
+                )
+        facts = self.evidence.facts(sink)
+        if facts is None:
+            return Judgement(
+                Outcome.UNOBSERVED,
+                f"{len(left)} shots left {origin(check)}, and the report of the {sink} host is "
+                "missing",
+            )
+        if facts.capture_dropped:
+            return Judgement(
+                Outcome.UNOBSERVED,
+                f"{sink}'s capture dropped {facts.capture_dropped} packets: this may have been "
+                "among them",
+                wanted=3,
+            )
+        rate = self.loss(check.direction)
+        needed = loss.shots_needed(rate)
+        if len(left) < needed:
+            wanted = int(min(needed, MAX_SHOTS + 1)) - len(left)
+            return Judgement(
+                Outcome.UNOBSERVED,
+                f"none of {len(left)} shots arrived, but the path may lose up to {rate:.0%}: too "
+                "few to tell a drop from loss",
+                wanted,
+            )
+        return Judgement(Outcome.LOST, words.lost(check, left, self.refusers(check.direction)))
+
+    def _stopped_at_host(self, check: Check, arrived: Sequence[Track]) -> Judgement:
+        sink = target(check)
+        for track in arrived:
+            told = track.refused or track.target_refused
+            if told is not None:
+                return Judgement(Outcome.REFUSED, words.refused(check, told, self.evidence))
+        facts = self.evidence.facts(sink)
+        if facts is None or facts.socket_dropped:
+            return Judgement(
+                Outcome.UNOBSERVED,
+                f"it reached {sink}'s interface; whether a socket got it is not known, because "
+                + (
+                    f"the report of the {sink} host is missing"
+                    if facts is None
+                    else f"{sink}'s sockets overflowed by {facts.socket_dropped} packets"
+                ),
+            )
+        return Judgement(Outcome.HOST_DROPPED, words.host_dropped(check, len(arrived)))
+
+    # -- loss ----------------------------------------------------------------------------------
+
+    def loss(self, direction: Direction) -> float:
+        """The highest loss that what got through in ``direction`` leaves possible."""
+        if direction not in self._loss:
+            sent = missing = 0
+            for check in self._through(direction):
+                tracks = [t for t in self.tracks[check.number].values() if t.left]
+                sent += len(tracks)
+                missing += sum(1 for t in tracks if not (t.arrived or t.delivered))
+            self._loss[direction] = loss.upper_bound(sent, missing)
+        return self._loss[direction]
+
+    def _through(self, direction: Direction) -> list[Check]:
+        """Checks that got something through. TCP hides its losses behind retransmission."""
+        return [
+            check
+            for check in self.plan.checks
+            if check.direction is direction
+            and not is_stream(check)
+            and any(t.arrived or t.delivered for t in self.tracks[check.number].values())
+        ]
+
+    def reference(self, direction: Direction) -> int | None:
+        """The request that gets through best: more shots of it measure the path's loss."""
+        through = [check for check in self._through(direction) if check.flow is Flow.NEW]
+        if not through:
+            return None
+        best = max(
+            through,
+            key=lambda check: sum(1 for t in self.tracks[check.number].values() if t.arrived),
+        )
+        return best.number
+
+    def refusers(self, direction: Direction) -> set[str]:
+        """Who refused other checks that travelled the same way."""
+        return {
+            track.refused.icmp.sender
+            for check in self.plan.checks
+            if check.direction is direction
+            for track in self.tracks[check.number].values()
+            if track.refused is not None and track.refused.icmp is not None
+        }
+
+    # -- state -----------------------------------------------------------------------------------
+
+    def _opened_before(self, check: Check) -> str:
+        """What may have opened the way for a ``new`` check; "" when nothing can have."""
+        if check.flow is not Flow.NEW:
+            return ""
+        for side in (Side.NEAR, Side.FAR):
+            for prior in self.evidence.priors.get(side, ()):
+                if prior.check == check.number:
+                    return words.opened_by_prior(side, prior)
+            facts = self.evidence.facts(side)
+            if facts is not None and check.number in facts.live:
+                return words.opened_by_live(check, side)
+        key = _tuple(check)
+        if key is None:
+            return ""
+        for other in self.plan.checks:
+            if other.flow is not Flow.NEW or _tuple(other) != key:
+                continue
+            if other.direction is check.direction or not self._before(other, check):
+                continue
+            tracks = self.tracks[other.number].values()
+            if any(track.arrived or track.delivered for track in tracks):
+                return words.opened_by_run(check)
+            # The network dropped it, but the sender's own firewall may track it all the same.
+            facts = self.evidence.facts(target(check))
+            if facts is not None and facts.tracked and any(track.left for track in tracks):
+                return words.opened_at_host(check)
+        return ""
+
+    def _before(self, one: Check, other: Check) -> bool:
+        places = self._order
+        return places.get(one.number, len(places) + 1) < places.get(other.number, -1)
+
+
+def _tuple(check: Check) -> tuple[object, ...] | None:
+    """What a stateful firewall knows a flow by; None when each shot is a flow of its own."""
+    if check.destination_port is None:
+        return None if check.kind in UNNUMBERED else (check.family, check.kind)
+    if check.source_port is None:
+        return None
+    near, far = check.source_port, check.destination_port
+    if check.direction is Direction.INBOUND:
+        near, far = far, near
+    return (check.family, is_stream(check), near, far)
+
+
+__all__ = ["Evidence", "correlate", "more_shots", "silent_beside_refused", "verdict"]

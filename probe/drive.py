@@ -1,0 +1,243 @@
+"""Conducts the two stations through a run, and collects what both saw.
+
+Round by round: source ports are opened, the other end is told of them, the shots are fired, and
+the wait ends as soon as nothing is missing any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.control import (
+    Await,
+    Awaiting,
+    Close,
+    Closed,
+    Collect,
+    Collected,
+    Fire,
+    Firing,
+    Open,
+    Opened,
+    Prepare,
+    Prepared,
+)
+from agent.model import Check, Direction, Event, Facts, Flow, Prior, Side, Sighting, Volley
+from probe.correlate import Evidence, more_shots, silent_beside_refused
+from probe.link import Asked, LinkLost
+from probe.plan import ORDER, Plan
+from probe.tracks import is_stream, target
+
+GAP = 0.0005  # seconds between shots of the first round
+PATIENT_GAP = 0.02  # of later rounds: spread out, so that a burst of loss cannot hit them all
+POLITE_GAP = 1.1  # where a router limits its ICMP errors to one a second
+MAX_ROUNDS = 5
+POLITE_ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    shots: int = 3
+    wait: float = 1.0  # seconds without news before silence counts
+    state_timeout: float = 600.0
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known so far. Grows while the run goes on; read at any time."""
+
+    sightings: list[Sighting] = field(default_factory=list)
+    volleys: list[Volley] = field(default_factory=list)
+    facts: dict[Side, Facts] = field(default_factory=dict)
+    priors: dict[Side, Sequence[Prior]] = field(default_factory=dict)
+    next_shot: Counter[int] = field(default_factory=Counter)
+
+
+class Drive:
+    """One run. ``evidence()`` is valid at any moment, also after an interruption."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        near: Asked,
+        far: Asked,
+        addresses: tuple[str, str, str, str],
+        not_applicable: Mapping[int, str],
+        progress: Callable[[str, float], None] = lambda _text, _share: None,
+    ) -> None:
+        """``addresses``: near's own, the peer as near names it, far's own, near as far sees it."""
+        self.plan = plan
+        self.settings = settings
+        self._asked = {Side.NEAR: near, Side.FAR: far}
+        self._near, self._peer, self._far, self._seen_as = addresses
+        self._not_applicable = not_applicable
+        self._progress = progress
+        self._record = _Record()
+        self._news = asyncio.Event()
+
+    # -- what came in --------------------------------------------------------------------------
+
+    def saw(self, sightings: Sequence[Sighting]) -> None:
+        """Called with the sightings of either station as they come."""
+        self._record.sightings += sightings
+        self._news.set()
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def evidence(self) -> Evidence:
+        record = self._record
+        return Evidence(
+            sightings=tuple(record.sightings),
+            volleys=tuple(record.volleys),
+            near=record.facts.get(Side.NEAR),
+            far=record.facts.get(Side.FAR),
+            priors=dict(record.priors),
+            near_address=self._near,
+            far_address=self._far,
+            near_seen_as=self._seen_as,
+            not_applicable=self._not_applicable,
+        )
+
+    # -- the run -------------------------------------------------------------------------------
+
+    async def run(self, secret: bytes) -> None:
+        """Opens, fires in both directions, collects. LinkLost when the far end breaks off."""
+        await self._open(secret)
+        try:
+            for place, direction in enumerate(d for d in ORDER if self._requests(d)):
+                await self._one_direction(direction, place / 2)
+            await self._collect()
+        finally:
+            await self._close()
+
+    def _requests(self, direction: Direction) -> list[Check]:
+        return [
+            check
+            for check in self.plan.requests(direction)
+            if check.number not in self._not_applicable
+        ]
+
+    async def _open(self, secret: bytes) -> None:
+        checks = list(self.plan.checks)
+        timeout = self.settings.state_timeout
+        ends = {
+            Side.FAR: Open(secret, checks, self._far, self._seen_as, timeout),
+            Side.NEAR: Open(secret, checks, self._near, self._peer, timeout),
+        }
+        for side, message in ends.items():
+            opened = await self._asked[side].ask(message, Opened)
+            self._record.facts[side] = opened.facts
+            self._record.priors[side] = opened.priors
+
+    async def _one_direction(self, direction: Direction, done: float) -> None:
+        wanted = {check.number: self.settings.shots for check in self._requests(direction)}
+        gap = GAP
+        for number in range(MAX_ROUNDS):
+            if not wanted:
+                break
+            self._progress(
+                f"{direction}: {'asking' if number == 0 else 'asking again, to be sure'}",
+                done + number / (2 * MAX_ROUNDS),
+            )
+            await self._round(direction, wanted, gap)
+            await self._collect()
+            wanted = more_shots(self.plan, self.evidence(), direction)
+            gap = PATIENT_GAP
+        for _ in range(POLITE_ROUNDS):
+            silent = silent_beside_refused(self.plan, self.evidence(), direction)
+            if not silent:
+                break
+            self._progress(f"{direction}: waiting for a router that limits its answers", done + 0.4)
+            await self._round(direction, dict.fromkeys(silent, 1), POLITE_GAP)
+            await self._collect()
+
+    async def _round(self, direction: Direction, wanted: Mapping[int, int], gap: float) -> None:
+        volleys = [
+            Volley(number, self._record.next_shot[number] + 1, shots)
+            for number, shots in wanted.items()
+        ]
+        origin = Side.NEAR if direction is Direction.OUTBOUND else Side.FAR
+        other = Side.FAR if origin is Side.NEAR else Side.NEAR
+        prepared = await self._asked[origin].ask(Prepare(volleys), Prepared)
+        await self._asked[other].ask(Await(prepared.ports), Awaiting)
+        for volley in volleys:
+            self._record.next_shot[volley.check] += volley.count
+        self._record.volleys += volleys
+        await self._asked[origin].ask(Fire(volleys, gap), Firing)
+        duration = sum(volley.count for volley in volleys) * gap
+        await self._wait(volleys, duration)
+
+    async def _wait(self, volleys: Sequence[Volley], duration: float) -> None:
+        """Until every shot is accounted for, or ``wait`` seconds after the last one left."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + duration + self.settings.wait
+        missing = _Missing(self.plan, volleys)
+        place = 0
+        while True:
+            self._news.clear()
+            lost = getattr(self._asked[Side.FAR], "lost", None)
+            if lost is not None:
+                raise lost
+            place = missing.update(self._record.sightings, place)
+            left = end - loop.time()
+            if not missing.shots or left <= 0:
+                return
+            try:
+                async with asyncio.timeout(left):
+                    await self._news.wait()
+            except TimeoutError:
+                continue
+
+    async def _collect(self) -> None:
+        for side in (Side.FAR, Side.NEAR):
+            collected = await self._asked[side].ask(Collect(), Collected)
+            self._record.facts[side] = collected.facts
+
+    async def _close(self) -> None:
+        for side in (Side.NEAR, Side.FAR):
+            try:
+                await self._asked[side].ask(Close(), Closed)
+            except LinkLost:
+                self._record.facts.pop(side, None)
+
+
+class _Missing:
+    """The shots of one round whose fate is still open."""
+
+    def __init__(self, plan: Plan, volleys: Sequence[Volley]) -> None:
+        self._checks = {check.number: check for check in plan.checks}
+        self.shots: set[tuple[int, int]] = set()
+        for volley in volleys:
+            partner = self._checks[volley.check].partner
+            for shot in range(volley.first, volley.first + volley.count):
+                self.shots.add((volley.check, shot))
+                if partner is not None:
+                    self.shots.add((partner, shot))
+
+    def update(self, sightings: Sequence[Sighting], start: int) -> int:
+        """Strikes off what ``sightings[start:]`` settles; returns where to go on from."""
+        for sighting in sightings[start:]:
+            check = self._checks.get(sighting.check)
+            if check is not None and self._settles(check, sighting):
+                self.shots.discard((check.number, sighting.shot))
+                if sighting.event is not Event.DELIVERED and check.partner is not None:
+                    self.shots.discard((check.partner, sighting.shot))  # it will not be answered
+        return len(sightings)
+
+    @staticmethod
+    def _settles(check: Check, sighting: Sighting) -> bool:
+        match sighting.event:
+            case Event.DELIVERED if sighting.at is target(check):
+                last = "request" if check.flow is Flow.NEW else "answer"
+                return not is_stream(check) or sighting.stage == last
+            case Event.REFUSED:
+                return sighting.at is not target(check)
+            case Event.UNSENT:
+                return True
+            case _:
+                return False

@@ -1,0 +1,42 @@
+"""When is silence a drop? When the path's own random loss can no longer explain it."""
+
+from __future__ import annotations
+
+import math
+
+DOUBT = 1e-6  # a check is called lost when chance explains its silence with less than this
+CONFIDENCE = 0.99
+UNKNOWN_LOSS = 0.3  # assumed where nothing at all was measured on the path
+FLOOR = 0.01
+
+
+def upper_bound(sent: int, missing: int) -> float:
+    """The loss rate that ``missing`` of ``sent`` shots leave possible, at 99 % confidence.
+
+    One-sided Clopper–Pearson bound. ``sent`` counts only shots of checks that got something
+    through, so that a filter is not taken for loss. With nothing sent: UNKNOWN_LOSS.
+    """
+    if sent == 0:
+        return UNKNOWN_LOSS
+    if missing >= sent:
+        return 1.0
+    low, high = missing / sent, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if _at_most(missing, sent, middle) > 1 - CONFIDENCE:
+            low = middle
+        else:
+            high = middle
+    return max(high, FLOOR)
+
+
+def _at_most(k: int, n: int, rate: float) -> float:
+    """The probability of at most ``k`` losses among ``n`` shots."""
+    return sum(math.comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k + 1))
+
+
+def shots_needed(rate: float) -> float:
+    """How many shots in a row, all unseen, make loss by chance less likely than DOUBT."""
+    if rate >= 1.0:
+        return math.inf
+    return math.ceil(math.log(DOUBT) / math.log(rate))

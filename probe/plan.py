@@ -1,0 +1,97 @@
+"""Scenario → checks, in the order in which they are safe to ask.
+
+Inbound goes first, on a quiet path: it is the direction more likely to be denied, and a shot that
+was dropped leaves no state behind. The reply to each shot follows it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agent.model import Check, Direction, Flow
+from agent.wire import codec
+from scenarios import Expect, Row, Scenario
+
+ORDER = (Direction.INBOUND, Direction.OUTBOUND)
+OPPOSITE = {Direction.INBOUND: Direction.OUTBOUND, Direction.OUTBOUND: Direction.INBOUND}
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    check: Check
+    expected: Expect
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    planned: tuple[Planned, ...]
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        return tuple(planned.check for planned in self.planned)
+
+    def requests(self, direction: Direction) -> tuple[Check, ...]:
+        """The checks that open a flow, in the order in which they are sent."""
+        return tuple(
+            check
+            for check in self.checks
+            if check.flow is Flow.NEW and check.direction is direction
+        )
+
+
+def make(
+    scenario: Scenario,
+    family: int,
+    directions: Iterable[Direction] = ORDER,
+    only: Iterable[str] = (),
+) -> Plan:
+    """The checks of ``scenario``: each request with the reply that answers it.
+
+    ``directions`` are those of the requests; ``only`` keeps these kinds alone.
+    """
+    wanted = set(only)
+    asked = set(directions)
+    planned: list[Planned] = []
+    for direction in ORDER:
+        if direction not in asked:
+            continue
+        for row in scenario.rows:
+            if wanted and row.kind not in wanted:
+                continue
+            if row.direction in ("both", direction):
+                planned += _pair(row, direction, family, len(planned) + 1)
+    return Plan(tuple(planned))
+
+
+def _pair(row: Row, direction: Direction, family: int, number: int) -> tuple[Planned, Planned]:
+    kind = codec(row.kind)
+    source_port = kind.port if kind.fixed_source else None
+    if row.source_port is not None:
+        source_port = row.source_port if isinstance(row.source_port, int) else None
+    request = Check(
+        number=number,
+        kind=row.kind,
+        direction=direction,
+        flow=Flow.NEW,
+        family=family,
+        size=row.size,
+        source_port=source_port if kind.port is not None else None,
+        destination_port=kind.port,
+        partner=number + 1,
+    )
+    reply = Check(
+        number=number + 1,
+        kind=row.kind,
+        direction=OPPOSITE[direction],
+        flow=Flow.REPLY,
+        family=family,
+        source_port=kind.port,
+        destination_port=request.source_port,
+        partner=number,
+    )
+    return (
+        Planned(request, row.expected(request.direction, request.flow), row.label),
+        Planned(reply, row.expected(reply.direction, reply.flow), row.label),
+    )

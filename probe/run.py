@@ -1,0 +1,268 @@
+"""``probe run``: from a host name to a judged result."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.wire.icmp import describe
+
+from agent import __version__
+from agent.control import Collect, Collected, Fire, Firing, Open, Opened, Prepare, Prepared, Welcome
+from agent.errors import AgentError
+from agent.ledger import Ledger, state_directory
+from agent.linux.host import Host as Sockets
+from agent.model import Direction, Event, Side, Sighting, Volley
+from agent.station import Station
+from probe import plan as planning
+from probe.correlate import Evidence, correlate
+from probe.drive import Drive, Settings
+from probe.link import Here, LinkError, ProbeError, There, Unreachable, connect, resolve
+from probe.result import Host, PathFacts, RunResult, Verdict
+from scenarios import Scenario, load
+
+Progress = Callable[[str, float], None]
+PING_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the operator asked for."""
+
+    peer: str
+    key: bytes
+    port: int = 5088
+    family: int | None = None  # None: as the name resolves
+    scenario: str = "kb233256"
+    only: tuple[str, ...] = ()
+    directions: tuple[Direction, ...] = planning.ORDER
+    strict: bool = False
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """``error`` says why the run is not complete; "" when it is."""
+
+    result: RunResult
+    error: str = ""
+    interrupted: bool = False
+
+
+async def run(request: Request, progress: Progress) -> Finished:
+    """Runs the whole test. Raises ProbeError only where there is nothing at all to show."""
+    run_ = _Run(request, progress)
+    try:
+        await run_.perform()
+    except (ProbeError, AgentError) as error:
+        if run_.plan is None:
+            raise
+        return Finished(run_.result(complete=False), str(error))
+    except asyncio.CancelledError:
+        if run_.plan is None:
+            raise
+        return Finished(run_.result(complete=False), "interrupted", interrupted=True)
+    finally:
+        run_.close()
+    return Finished(run_.result(complete=True))
+
+
+class _Run:
+    def __init__(self, request: Request, progress: Progress) -> None:
+        self.request = request
+        self.progress = progress
+        self.plan: planning.Plan | None = None
+        self._scenario: Scenario = load(request.scenario)
+        self._started = time.time()
+        self._clock = time.monotonic()
+        self._drive: Drive | None = None
+        self._sockets = Sockets()
+        self._ledger = Ledger(state_directory(os.environ) / "flows.sqlite")
+        self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw)
+        self._welcome: Welcome | None = None
+        self._address = ""
+        self._near = ""
+        self._rtt: float | None = None
+
+    def _saw(self, sightings: list[Sighting]) -> None:
+        if self._drive is not None:
+            self._drive.saw(sightings)
+
+    async def perform(self) -> None:
+        request = self.request
+        family, self._address = await resolve(request.peer, request.port, request.family)
+        self._near = _source_address(self._address, family)
+        self.plan = planning.make(self._scenario, family, request.directions, request.only)
+        if not self.plan.planned:
+            self.plan = None
+            raise ProbeError(
+                f"scenario {self._scenario.name} has no row left to test: "
+                "look at --only and --direction"
+            )
+        self.progress("connecting to the agent", 0.0)
+        try:
+            there, welcome = await connect(
+                self._address, request.port, request.key, socket.gethostname(), self._saw
+            )
+        except Unreachable as error:
+            if not error.silent:
+                raise
+            raise LinkError(f"{error}. {await self._ping(family)}") from error
+        try:
+            await self._conduct(there, welcome)
+        finally:
+            await there.close()
+
+    async def _conduct(self, there: There, welcome: Welcome) -> None:
+        assert self.plan is not None
+        self._welcome = welcome
+        self._drive = drive = Drive(
+            self.plan,
+            self.request.settings,
+            Here(self._station),
+            there,
+            (self._near, self._address, welcome.address, welcome.seen_as),
+            self._not_applicable(welcome),
+            self.progress,
+        )
+        there.on_lost = drive.wake
+        self._rtt = there.rtt * 1e3
+        await drive.run(secrets.token_bytes(32))
+
+    def _not_applicable(self, welcome: Welcome) -> dict[int, str]:
+        """A new flow cannot be addressed to a host that a NAT hides."""
+        if not _behind_nat(self._near, welcome.seen_as) or self.plan is None:
+            return {}
+        why = (
+            f"near sits behind NAT (far sees it as {welcome.seen_as}): a new flow from far cannot "
+            "be addressed to it"
+        )
+        found: dict[int, str] = {}
+        for check in self.plan.requests(Direction.INBOUND):
+            found[check.number] = why
+            if check.partner is not None:
+                found[check.partner] = why
+        return found
+
+    async def _ping(self, family: int) -> str:
+        """Nothing came back by TCP: is it the port, or the whole path?"""
+        self.progress("no answer; trying a ping", 0.5)
+        scenario = load("kb233256")
+        plan = planning.make(scenario, family, (Direction.OUTBOUND,), ("icmp-echo",))
+        seen: list[Sighting] = []
+        station = Station(Side.NEAR, self._sockets, self._ledger, seen.extend)
+        here = Here(station)
+        request, reply = plan.checks
+        message = Open(secrets.token_bytes(32), list(plan.checks), self._near, self._address, 0.0)
+        await here.ask(message, Opened)
+        try:
+            volleys = [Volley(request.number, 1, 3)]
+            await here.ask(Prepare(volleys), Prepared)
+            await here.ask(Fire(volleys, PING_SECONDS / 5), Firing)
+            await asyncio.sleep(PING_SECONDS)
+            await here.ask(Collect(), Collected)
+        finally:
+            station.close()
+        for sighting in seen:
+            if sighting.event is Event.ARRIVED and sighting.check == reply.number:
+                return (
+                    f"{self._address} answers ping, so the route is there: allow TCP "
+                    f"{self.request.port} towards it, or see whether the agent listens elsewhere"
+                )
+            if sighting.icmp is not None:
+                what = describe(family, sighting.icmp.type, sighting.icmp.code)
+                return f"{sighting.icmp.sender} answered a ping to it: {what}"
+        forwarding = "net.ipv4.ip_forward" if family == 4 else "net.ipv6.conf.all.forwarding"
+        return (
+            "Ping brings nothing back either. Where nothing at all crosses, a route or IP "
+            "forwarding at the gateway is missing (what KB 233256 names first), or the host is "
+            "down: no filter for one protocol does this. Check the routes on both hosts, and on "
+            f"the gateway: sysctl {forwarding}"
+        )
+
+    # -- the result ----------------------------------------------------------------------------
+
+    def result(self, *, complete: bool) -> RunResult:
+        assert self.plan is not None
+        evidence = self._drive.evidence() if self._drive is not None else Evidence()
+        conclusions = correlate(self.plan, evidence, strict=self.request.strict)
+        welcome = self._welcome
+        return RunResult(
+            scenario=self._scenario.name,
+            started=self._started,
+            seconds=time.monotonic() - self._clock,
+            complete=complete,
+            near=Host(
+                socket.gethostname(),
+                self._near,
+                __version__,
+                welcome.seen_as if welcome else "",
+            ),
+            far=Host(
+                welcome.name if welcome else self.request.peer,
+                self._address,
+                welcome.version if welcome else "",
+                self._address,
+            ),
+            path=PathFacts(
+                rtt_ms=self._rtt,
+                near_behind_nat=bool(welcome and _behind_nat(self._near, welcome.seen_as)),
+            ),
+            conclusions=conclusions,
+            notes=tuple(_notes(evidence)),
+        )
+
+    def close(self) -> None:
+        self._station.close()
+        self._sockets.close()
+        self._ledger.close()
+
+
+def _notes(evidence: Evidence) -> list[str]:
+    """What a reader of the table must know of the two hosts."""
+    notes: list[str] = []
+    for side in (Side.NEAR, Side.FAR):
+        facts = evidence.facts(side)
+        if facts is None:
+            continue
+        for held in facts.held:
+            name = "TCP" if held.protocol == 6 else "UDP"
+            notes.append(
+                f"{name} {held.port} is held by another program on the {side} host; what reaches "
+                "it is watched, and what leaves from it is sent, by raw sockets"
+            )
+        notes += [f"{side}: {trouble}" for trouble in facts.troubles]
+    return notes
+
+
+def exit_code(finished: Finished) -> int:
+    """0 as expected; 1 something is not; 3 it could not be tested; 130 interrupted."""
+    if finished.interrupted:
+        return 130
+    if finished.error:
+        return 3
+    verdicts = {conclusion.verdict for conclusion in finished.result.conclusions}
+    if verdicts & {Verdict.FAIL, Verdict.WARN}:
+        return 1
+    return 3 if Verdict.ERROR in verdicts else 0
+
+
+def _behind_nat(near: str, seen_as: str) -> bool:
+    return bool(seen_as) and near.partition("%")[0] != seen_as.partition("%")[0]
+
+
+def _source_address(peer: str, family: int) -> str:
+    """The address this host would send from; nothing is sent. LinkError when there is no route."""
+    with socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect((peer, 9))
+        except OSError as error:
+            raise LinkError(
+                f"this host has no route to {peer} ({error.strerror}). Check: ip route get {peer}"
+            ) from error
+        return str(s.getsockname()[0])

@@ -1,0 +1,163 @@
+"""Sightings → what became of each shot: one track a shot, TCP's stages folded in.
+
+The two ends of a check are named by what they do: the *origin* sends its shots, the *target* should
+get them. For a reply the origin is the host that answers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from agent.model import Check, Direction, Event, Flow, Side, Sighting
+
+STREAM_PREFIXES = ("tcp:", "kerberos-tcp")
+
+
+@dataclass(slots=True)
+class Track:
+    """One shot's way. Filled by :func:`follow`, then only read."""
+
+    shot: int
+    sent: bool = False
+    unsent: str = ""  # why the origin's kernel refused it
+    left: bool = False
+    arrived: Sighting | None = None
+    delivered: Sighting | None = None
+    altered: str = ""  # how it was changed on its way, in words
+    refused: Sighting | None = None  # as the origin was told
+    target_refused: Sighting | None = None  # the target's own kernel said so
+    foreign: bool = False  # answered by a program that is not ours
+    stages: set[tuple[Side, Event, str]] = field(default_factory=set)
+
+
+def origin(check: Check) -> Side:
+    return Side.NEAR if check.direction is Direction.OUTBOUND else Side.FAR
+
+
+def target(check: Check) -> Side:
+    return Side.FAR if check.direction is Direction.OUTBOUND else Side.NEAR
+
+
+def is_stream(check: Check) -> bool:
+    return check.kind.startswith(STREAM_PREFIXES)
+
+
+def follow(checks: Iterable[Check], sightings: Iterable[Sighting]) -> dict[int, dict[int, Track]]:
+    """check number → shot number → its track. Sightings may come in any order."""
+    by_check: dict[int, dict[int, list[Sighting]]] = defaultdict(lambda: defaultdict(list))
+    for sighting in sightings:
+        by_check[sighting.check][sighting.shot].append(sighting)
+    tracks: dict[int, dict[int, Track]] = {}
+    for check in checks:
+        shots = by_check.get(check.number, {})
+        other = by_check.get(check.partner, {}) if check.partner is not None else {}
+        if is_stream(check):
+            tracks[check.number] = _streams(check, shots, other)
+        else:
+            tracks[check.number] = {
+                shot: _datagram(check, shot, seen) for shot, seen in shots.items()
+            }
+    return tracks
+
+
+def _datagram(check: Check, shot: int, seen: list[Sighting]) -> Track:
+    track = Track(shot)
+    source, sink = origin(check), target(check)
+    digests: dict[Event, str] = {}
+    for sighting in seen:
+        match sighting.event:
+            case Event.SENT if sighting.at is source:
+                track.sent = True
+            case Event.UNSENT if sighting.at is source:
+                track.unsent = sighting.note
+            case Event.LEFT if sighting.at is source:
+                track.sent = track.left = True  # the kernel's own echo reply is never "sent" by us
+            case Event.ARRIVED if sighting.at is sink:
+                track.arrived = sighting
+            case Event.DELIVERED if sighting.at is sink:
+                track.delivered = sighting
+            case Event.REFUSED if sighting.at is source:
+                track.refused = sighting
+            case Event.REFUSED:
+                track.target_refused = sighting
+            case _:
+                pass
+        if sighting.digest:
+            digests.setdefault(sighting.event, sighting.digest)
+    got = track.arrived or track.delivered
+    if got is not None:
+        track.altered = _alteration(check, got, digests)
+    return track
+
+
+def _alteration(check: Check, got: Sighting, digests: Mapping[Event, str]) -> str:
+    """What breaks the real protocol. A translated address alone breaks AH and nothing else."""
+    if not got.intact:
+        return got.note or "its integrity check fails at the other end"
+    gone = digests.get(Event.LEFT) or digests.get(Event.SENT)
+    here = digests.get(Event.ARRIVED) or digests.get(Event.DELIVERED)
+    if gone and here and gone != here:
+        return "its payload was changed on the way"
+    fixed = check.source_port if check.flow is Flow.NEW else None
+    if fixed is not None and got.source_port is not None and got.source_port != fixed:
+        return f"its source port {fixed} was rewritten to {got.source_port} on the way"
+    return ""
+
+
+def _streams(
+    check: Check,
+    shots: Mapping[int, list[Sighting]],
+    other: Mapping[int, list[Sighting]],
+) -> dict[int, Track]:
+    """TCP: the SYN asks and the SYN-ACK answers; once connected, request and answer must follow.
+
+    A SYN that the target's kernel answered was delivered, also when its answer was lost: then the
+    way there is open, and the way back is not. A request that never arrives on a connection that
+    was made is lost, whatever became of the SYN.
+    """
+    tracks: dict[int, Track] = {}
+    for shot in sorted({*shots, *other}):
+        seen = [*shots.get(shot, ()), *other.get(shot, ())]
+        stages = {(s.at, s.event, s.stage) for s in seen}
+        pick = {(s.at, s.event, s.stage): s for s in seen}
+        asks, answers = origin(check), target(check)
+        if check.flow is Flow.REPLY:
+            asks, answers = answers, asks
+        syn_answered = (answers, Event.LEFT, "syn-ack") in stages
+        connected = (asks, Event.DELIVERED, "syn-ack") in stages
+        served = (answers, Event.DELIVERED, "request") in stages
+        track = Track(shot, stages=stages)
+        if check.flow is Flow.NEW:
+            track.unsent = next((s.note for s in seen if s.event is Event.UNSENT), "")
+            track.sent = (asks, Event.SENT, "syn") in stages
+            track.left = (asks, Event.LEFT, "syn") in stages
+            track.arrived = pick.get((answers, Event.ARRIVED, "request")) or (
+                None
+                if connected and (answers, Event.ARRIVED, "syn") not in stages
+                else pick.get((answers, Event.ARRIVED, "syn"))
+            )
+            if served:
+                track.delivered = pick[answers, Event.DELIVERED, "request"]
+            elif syn_answered and not connected:
+                track.delivered = pick[answers, Event.LEFT, "syn-ack"]
+            elif (answers, Event.DELIVERED, "syn") in stages and not connected:
+                track.delivered = pick[answers, Event.DELIVERED, "syn"]
+            track.refused = pick.get((asks, Event.REFUSED, "rst")) or pick.get(
+                (asks, Event.REFUSED, "")
+            )
+            track.target_refused = pick.get((answers, Event.REFUSED, "rst")) or pick.get(
+                (answers, Event.REFUSED, "")
+            )
+        else:
+            answered = (answers, Event.LEFT, "answer") in stages
+            track.sent = track.left = syn_answered
+            track.arrived = pick.get((asks, Event.ARRIVED, "answer"))
+            track.delivered = pick.get((asks, Event.DELIVERED, "answer"))
+            if not answered:  # then the SYN-ACK is all the reply there was
+                track.arrived = pick.get((asks, Event.ARRIVED, "syn-ack"))
+                track.delivered = pick.get((asks, Event.DELIVERED, "syn-ack"))
+            track.foreign = bool(track.delivered and track.delivered.note)
+        tracks[shot] = track
+    return tracks

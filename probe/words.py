@@ -1,0 +1,173 @@
+"""Causes in plain words: one sentence each, for a tired person at night."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agent.wire.icmp import describe
+
+from agent.model import Check, Direction, Event, Flow, Prior, Side, Sighting
+from probe.tracks import Track, is_stream, origin, target
+
+if TYPE_CHECKING:
+    from probe.correlate import Evidence
+
+ERRNO = {
+    "EPERM": "its own firewall (OUTPUT) forbids it",
+    "EACCES": "its own rules forbid it",
+    "EMSGSIZE": "it is larger than the path's MTU allows, and must not be fragmented",
+    "ENETUNREACH": "it has no route to the other host",
+    "EHOSTUNREACH": "the other host cannot be reached from its network",
+    "EADDRNOTAVAIL": "the source address is no longer its own",
+    "ENOBUFS": "its interface's queue is full",
+    "ENETDOWN": "its interface is down",
+}
+
+
+def count(number: int, noun: str = "shot") -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def not_sent(side: Side, reason: str) -> str:
+    why = ERRNO.get(reason)
+    return (
+        f"{side}'s kernel refused to send it: {why} ({reason})"
+        if why
+        else (f"{side} could not send it: {reason}")
+    )
+
+
+def never_left(side: Side, check: Check) -> str:
+    if check.kind == "icmp-echo" and check.flow is Flow.REPLY:
+        return f"{side}'s kernel did not answer the echo request (its own firewall or setting)"
+    return (
+        f"{side}'s kernel took it, but it never reached an interface: {side}'s own firewall "
+        "(OUTPUT or POSTROUTING) drops it, or its next hop does not answer"
+    )
+
+
+def lost(check: Check, left: Sequence[Track], refusers: set[str]) -> str:
+    here, there = origin(check), target(check)
+    if is_stream(check):
+        stage = _stream_stage(check, left)
+        if stage:
+            return stage
+    text = f"{count(len(left))} left {here} and none reached {there}; nobody answered"
+    if refusers:
+        names = " and ".join(sorted(refusers))
+        return f"{text}. Other kinds were refused by {names}, which may limit how often it says so"
+    return f"{text}: something in between drops it silently"
+
+
+def _stream_stage(check: Check, left: Sequence[Track]) -> str:
+    """Where a connection that was made broke off."""
+    here, there = origin(check), target(check)
+    if check.flow is Flow.REPLY:
+        if all((here, Event.LEFT, "answer") in track.stages for track in left):
+            return (
+                f"the connection was made and {here} answered the request, but the answer never "
+                f"reached {there}: something in between drops it after the handshake"
+            )
+        return ""
+    connected = [track for track in left if (here, Event.DELIVERED, "syn-ack") in track.stages]
+    if not connected:
+        return ""
+    if any((there, Event.ARRIVED, "syn") in track.stages for track in connected):
+        return (
+            f"the connection was made, but the request never reached {there}: something in "
+            "between drops it after the handshake"
+        )
+    return (
+        f"something in between completed the TCP handshake in {there}'s name: {there} saw nothing"
+    )
+
+
+def lossy(
+    check: Check, left: Sequence[Track], arrived: Sequence[Track], delivered: Sequence[Track]
+) -> str:
+    sink = target(check)
+    text = f"{len(delivered)} of {count(len(left))} got through to {sink}"
+    if len(arrived) > len(delivered):
+        text += f" ({len(arrived)} reached its interface)"
+    return f"{text}: the path loses packets, or something limits their rate"
+
+
+def altered(check: Check, track: Track, evidence: Evidence) -> str:
+    got = track.arrived or track.delivered
+    text = f"it arrived, but {track.altered}"
+    source = evidence.near_address if origin(check) is Side.NEAR else evidence.far_address
+    if got is not None and source and got.source and got.source != source:
+        text += f"; its source address {source} had become {got.source}, so a NAT is in between"
+        if check.kind == "ah":
+            text += ", and AH cannot cross NAT"
+    return text
+
+
+def refused(check: Check, told: Sighting, evidence: Evidence) -> str:
+    sink = target(check)
+    if told.icmp is None:
+        if told.at is sink:
+            return f"{sink} itself reset the connection (TCP RST): nothing there takes it"
+        return (
+            f"a TCP RST came back in {sink}'s name from {told.source}"
+            if told.source
+            else "a TCP RST came back"
+        )
+    what = describe(check.family, told.icmp.type, told.icmp.code)
+    return f"{_who(told.icmp.sender, evidence)} answered: {what}"
+
+
+def _who(sender: str, evidence: Evidence) -> str:
+    names = {
+        evidence.far_address: "the far host itself",
+        evidence.near_address: "the near host itself",
+    }
+    name = names.get(sender) if sender else None
+    return f"{name} ({sender})" if name else f"{sender}, a router or firewall in between,"
+
+
+def host_dropped(check: Check, arrived: int) -> str:
+    sink = target(check)
+    return (
+        f"{count(arrived)} reached {sink}'s interface and no socket there: {sink}'s own firewall "
+        "(INPUT) drops it, not the network"
+    )
+
+
+def foreign(check: Check) -> str:
+    return f"answered by the {origin(check)} host's own service on port {check.source_port}"
+
+
+def opened_by_prior(side: Side, prior: Prior) -> str:
+    return (
+        f"it arrived, but {side} saw {prior.what} on the same addresses {prior.seconds:.0f} "
+        "seconds ago, and a stateful firewall may have let this in as part of that"
+    )
+
+
+def opened_by_live(check: Check, side: Side) -> str:
+    return (
+        f"it arrived, but {side} saw {_kind(check)} traffic that is not ours between the two "
+        "hosts during the run, and a stateful firewall may have let this in as part of that"
+    )
+
+
+def opened_by_run(check: Check) -> str:
+    back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
+    return (
+        f"it arrived, but this run's own {back} {_kind(check)} had passed before on the same "
+        "addresses, so a stateful firewall would have let it in without a rule of its own"
+    )
+
+
+def opened_at_host(check: Check) -> str:
+    sink = target(check)
+    return (
+        f"it crossed the network as a new flow; but {sink} had itself sent {_kind(check)} before, "
+        f"so {sink}'s own stateful firewall may have let it in for that alone"
+    )
+
+
+def _kind(check: Check) -> str:
+    return {"esp": "ESP", "ah": "AH", "ike": "IKE"}.get(check.kind, check.kind)
