@@ -6,6 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.model import Check, Sighting
+from scenarios import Expect
+
+__all__ = [
+    "Conclusion",
+    "Expect",
+    "Host",
+    "Outcome",
+    "PathFacts",
+    "RunResult",
+    "Verdict",
+]
 
 
 class Outcome(StrEnum):
@@ -21,14 +32,6 @@ class Outcome(StrEnum):
     NOT_SENT = "not-sent"
     UNOBSERVED = "unobserved"
     NOT_APPLICABLE = "not-applicable"
-
-
-class Expect(StrEnum):
-    """What a scenario row asks for."""
-
-    PASS = "pass"
-    BLOCK = "block"
-    ANY = "any"  # only to be told
 
 
 class Verdict(StrEnum):

@@ -1,0 +1,98 @@
+# What a fresh checkout needs: git, make, Python 3.11 or later, and root for what sends packets.
+# The rest is fetched on first use: nftables from the distribution, Python packages into .venv.
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench fuzz clean root nft namespaces
+
+export PATH := $(PATH):/usr/sbin:/sbin# a plain `su` leaves nft's directory out
+
+# The first that runs and is new enough: a name on the PATH may be a shim that only fails.
+ifndef PYTHON
+PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 \
+		/usr/bin/python3; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+		&& echo "$$python" && break; \
+	done)
+endif
+
+BIN := .venv/bin
+READY := .venv/ready
+FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
+ROUNDS ?= 10
+
+help:
+	@echo "make demo    a real verdict table, through a real firewall, on this one machine (root)"
+	@echo "make test    all tests, the ones with real packets included (root)"
+	@echo "make check   format, lint, types and the fast tests"
+	@echo "make bench   how fast it is, as ratios (root)"
+	@echo "make fuzz    the fuzz tests, ROUNDS times over ($(ROUNDS))"
+	@echo "make clean   remove what make has made"
+
+# A verdict of "not as expected" (1) is what this firewall is for; anything worse is an error.
+demo: root nft $(READY)
+	@echo '$$ probe lab --firewall esp-missing'
+	@$(BIN)/probe lab --firewall esp-missing; code=$$?; \
+	if [ $$code -gt 1 ]; then exit $$code; fi; \
+	echo; echo "(exit code $$code: 0 is all as expected, 1 is not; this firewall lacks a rule)"
+
+test: root nft namespaces $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q $(FAST)
+
+bench: root nft namespaces $(READY)
+	$(BIN)/python tests/bench.py
+
+fuzz: $(READY)
+	@for round in $$(seq $(ROUNDS)); do \
+		echo "round $$round of $(ROUNDS)"; \
+		$(BIN)/python -m pytest -q tests/fuzz || exit; \
+	done
+
+clean:
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+root:
+	@if [ "$$(id -u)" -ne 0 ]; then \
+		echo "This makes network namespaces and sends raw packets: run it as root, for example" >&2; \
+		echo "    sudo make $(MAKECMDGOALS)" >&2; exit 2; \
+	fi
+
+nft:
+	@command -v nft >/dev/null || { $(call apt,nftables); }
+
+namespaces: nft
+	@unshare --net nft list ruleset >/dev/null || { \
+		echo "This machine does not allow network namespaces with nftables in them (a container" >&2; \
+		echo "needs CAP_SYS_ADMIN and CAP_NET_ADMIN), and these tests cannot do without." >&2; exit 2; }
+
+$(READY): setup.cfg pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.11 or later was found. Install one, or name it: make PYTHON=/path" >&2; \
+		exit 2; \
+	fi
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(call apt,python3-venv); }
+	@[ -x $(BIN)/pip ] && $(BIN)/python -c '' 2>/dev/null || { \
+		echo "Making .venv with $$($(PYTHON) --version)"; $(PYTHON) -m venv --clear .venv; }
+	@echo "Installing the Python packages into .venv; the first time takes about a minute"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--root-user-action=ignore --editable '.[dev]'
+	@touch $@
+
+# Installs a Debian package, or says which one to install.
+define apt
+	if [ "$$(id -u)" -ne 0 ]; then \
+		echo "$(1) is needed. Install it: sudo apt-get install $(1)" >&2; exit 2; \
+	elif ! command -v apt-get >/dev/null; then \
+		echo "$(1) is needed. Install it with this system's package manager." >&2; exit 2; \
+	fi; \
+	echo "Installing $(1) with apt-get"; \
+	apt-get update -qq \
+	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) \
+		>/dev/null
+endef

@@ -1,0 +1,93 @@
+"""The result for programs: one JSON object, schema 1, always whole.
+
+Keys are only ever added within a schema. Times are RFC 3339 in UTC, by the clock of the host that
+``at`` names; ports stand beside the addresses, null where there are none (or, for a check, where
+every shot has a fresh one).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+
+from agent.model import Sighting
+from probe.result import Conclusion, Host, RunResult, Verdict
+
+SCHEMA = 1
+
+_Object = dict[str, object]
+
+
+def render(result: RunResult) -> str:
+    """The whole object, in ASCII, without a newline at its end."""
+    verdicts = Counter(conclusion.verdict for conclusion in result.conclusions)
+    return json.dumps(
+        {
+            "schema": SCHEMA,
+            "complete": result.complete,
+            "scenario": result.scenario,
+            "started": _rfc3339(result.started),
+            "seconds": round(result.seconds, 3),
+            "near": _host(result.near),
+            "far": {**_host(result.far), "seen_as": result.far.seen_as},
+            "path": {
+                "rtt_ms": None if result.path.rtt_ms is None else round(result.path.rtt_ms, 3),
+                "control": result.path.control,
+                "near_behind_nat": result.path.near_behind_nat,
+            },
+            "checks": [_check(conclusion) for conclusion in result.conclusions],
+            "summary": {verdict.value: verdicts[verdict] for verdict in Verdict},
+        },
+        indent=1,
+        allow_nan=False,
+    )
+
+
+def _host(host: Host) -> _Object:
+    return {"host": host.name, "address": host.address, "version": host.version}
+
+
+def _check(conclusion: Conclusion) -> _Object:
+    check = conclusion.check
+    return {
+        "kind": check.kind,
+        "direction": check.direction,
+        "flow": check.flow,
+        "family": check.family,
+        "size": check.size,
+        "source_port": check.source_port,
+        "destination_port": check.destination_port,
+        "shots": conclusion.shots,
+        "arrived": conclusion.arrived,
+        "delivered": conclusion.delivered,
+        "outcome": conclusion.outcome,
+        "expected": conclusion.expected,
+        "verdict": conclusion.verdict,
+        "cause": conclusion.cause,
+        "evidence": [_sighting(sighting) for sighting in conclusion.evidence],
+    }
+
+
+def _sighting(sighting: Sighting) -> _Object:
+    seen: _Object = {
+        "at": sighting.at,
+        "event": sighting.event,
+        "shot": sighting.shot,
+        "time": _rfc3339(sighting.time),
+        "source": sighting.source,
+        "destination": sighting.destination,
+        "source_port": sighting.source_port,
+        "destination_port": sighting.destination_port,
+        "ttl": sighting.ttl,
+        "size": sighting.size,
+    }
+    if sighting.icmp is not None:
+        icmp = sighting.icmp
+        seen["icmp"] = {"type": icmp.type, "code": icmp.code, "from": icmp.sender}
+    return seen
+
+
+def _rfc3339(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
