@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from agent.errors import WireError
 from agent.events import (
@@ -30,29 +30,16 @@ from agent.events import (
     Transmit,
     Write,
 )
-from agent.model import Check, Direction, Event, Flow, Icmp, Side, Sighting, Tag, Volley
-from agent.wire import codec
+from agent.model import Check, Event, Flow, Icmp, Side, Sighting, Tag, Volley
+from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
 from agent.wire.icmp import IcmpError, read_error
-from agent.wire.natt import is_keepalive
-
-ICMP_PROTOCOLS = (1, 58)
-TCP, UDP = 6, 17
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 
 @dataclass(slots=True)
 class _Counts:
     strangers: int = 0
     duplicates: int = 0
-
-
-@dataclass(slots=True)
-class _Ports:
-    """Fresh source ports: whose shot leaves from each."""
-
-    own: dict[int, Tag] = field(default_factory=dict)
-    peer: dict[int, Tag] = field(default_factory=dict)
 
 
 def digest(protocol: int, payload: bytes) -> str:
@@ -71,22 +58,19 @@ class Engine:
         self.keys = keys
         self.local = local
         self.peer = peer
-        self.checks = {check.number: check for check in checks}
-        self.codecs = {check.kind: codec(check.kind) for check in self.checks.values()}
+        self._known = known = Recogniser(side, keys, checks)
+        self.checks, self.codecs = known.checks, known.codecs
+        self.originates = known.originates
+        self.own_port, self.peer_port = known.own_port, known.peer_port
         self.counts = _Counts()
         self.live: set[int] = set()
-        self._ports = _Ports()
         self._due: list[tuple[float, int, Tag]] = []
         self._order = 0
         self._seen: set[tuple[Tag, Event, str]] = set()
-        self._arrivals: dict[Tag, int] = {}
         self._served: set[int] = set()
         self._unclaimed: dict[tuple[str, int | None], list[Captured]] = {}
 
     # -- what the shell asks ---------------------------------------------------------------
-
-    def originates(self, check: Check) -> bool:
-        return (check.direction is Direction.OUTBOUND) == (self.side is Side.NEAR)
 
     def fresh_ports_needed(self, volleys: Iterable[Volley]) -> list[tuple[Tag, Codec]]:
         """The shots of ``volleys`` that want a source port of their own."""
@@ -99,12 +83,6 @@ class Engine:
             shots = range(volley.first, volley.first + volley.count)
             needed += [(Tag(check.number, shot), kind) for shot in shots]
         return needed
-
-    def own_port(self, tag: Tag, port: int) -> None:
-        self._ports.own[port] = tag
-
-    def peer_port(self, tag: Tag, port: int) -> None:
-        self._ports.peer[port] = tag
 
     def deadline(self) -> float | None:
         return self._due[0][0] if self._due else None
@@ -152,13 +130,12 @@ class Engine:
 
     def _tick(self, now: float) -> list[Action]:
         actions: list[Action] = []
-        ports = {tag: port for port, tag in self._ports.own.items()} if self._due else {}
         while self._due and self._due[0][0] <= now:
             _, _, tag = heapq.heappop(self._due)
             check = self.checks[tag.check]
             source_port = check.source_port
             if source_port is None and check.destination_port is not None:
-                source_port = ports.get(tag)
+                source_port = self._known.port_of(tag)
                 if source_port is None:
                     path = Path(check.family, self.local, self.peer, None, check.destination_port)
                     actions.append(self._unsent(tag, path, "no free source port", now))
@@ -223,7 +200,7 @@ class Engine:
             if error is not None:
                 return self._refusal(error, event)
         where = Event.LEFT if event.outgoing else Event.ARRIVED
-        reading = self._read(packet, event.outgoing)
+        reading = self._known.read(packet, event.outgoing)
         if reading is None:
             self._stranger(packet, event.outgoing)
             return []
@@ -233,64 +210,17 @@ class Engine:
         packet = event.packet
         if packet.protocol == TCP:
             # Only asked for where another program holds the port and we cannot accept.
-            found = self._tcp_place(packet, outgoing=False)
+            found = self._known.tcp_place(packet, outgoing=False)
             if found is None:
                 return []
             tag, stage = found
             return self._note(Reading(tag), packet, Event.DELIVERED, event.time, stage)
-        reading = self._read(packet, outgoing=False)
+        reading = self._known.read(packet, outgoing=False)
         if reading is None:
             return []  # the capture has counted it
         fresh = (reading.tag, Event.DELIVERED, "") not in self._seen
         actions = self._note(reading, packet, Event.DELIVERED, event.time)
         return actions + self._answer(reading.tag, packet) if fresh else actions
-
-    def _read(self, packet: Packet, outgoing: bool) -> Reading | None:
-        """The shot of this run in a packet that travels the way its check says; else None."""
-        for kind in self.codecs.values():
-            if kind.stream or kind.protocol(packet.family) != packet.protocol:
-                continue
-            if kind.port is not None and kind.port not in (
-                packet.source_port,
-                packet.destination_port,
-            ):
-                continue
-            if kind.tagged:
-                try:
-                    reading = kind.read(self.keys, packet)
-                except WireError:
-                    continue  # counted as a stranger when no kind knows it
-            else:
-                reading = self._untagged(kind, packet, outgoing)
-            if reading is None:
-                continue
-            check = self.checks.get(reading.tag.check)
-            if check is None or check.kind != kind.name or self.originates(check) != outgoing:
-                continue
-            return reading
-        return None
-
-    def _untagged(self, kind: Codec, packet: Packet, outgoing: bool) -> Reading | None:
-        """One octet carries no tag: it is known by the fresh port that only this shot uses."""
-        if not is_keepalive(packet.payload):
-            return None
-        tag = self._by_port(packet, outgoing)
-        return Reading(tag) if tag and self.checks[tag.check].kind == kind.name else None
-
-    def _by_port(self, packet: Packet, outgoing: bool) -> Tag | None:
-        """The shot, or the reply to it, that travels from or to a fresh port."""
-        mine, theirs = self._ports.own, self._ports.peer
-        asking, answering = (mine, theirs) if outgoing else (theirs, mine)
-        request = asking.get(packet.source_port or 0)
-        if request and self.checks[request.check].destination_port == packet.destination_port:
-            return request
-        asked = answering.get(packet.destination_port or 0)
-        if asked is None:
-            return None
-        check = self.checks[asked.check]
-        if check.destination_port != packet.source_port or check.partner is None:
-            return None
-        return Tag(check.partner, asked.shot)
 
     def _note(
         self, reading: Reading, packet: Packet, event: Event, time: float, stage: str = ""
@@ -344,20 +274,8 @@ class Engine:
         """Not ours. Between the same two hosts it may have opened the way for a check."""
         self.counts.strangers += 1
         ends = (packet.source, packet.destination)
-        if ends != ((self.local, self.peer) if outgoing else (self.peer, self.local)):
-            return
-        for check in self.checks.values():
-            kind = self.codecs[check.kind]
-            if kind.stream or kind.protocol(check.family) != packet.protocol:
-                continue
-            if packet.protocol in ICMP_PROTOCOLS:
-                continue  # every echo request is a flow of its own
-            ports = (check.source_port, check.destination_port)
-            if kind.port is None or (
-                None not in ports
-                and (packet.source_port, packet.destination_port) in (ports, ports[::-1])
-            ):
-                self.live.add(check.number)
+        if ends == ((self.local, self.peer) if outgoing else (self.peer, self.local)):
+            self.live.update(self._known.may_open(packet))
 
     # -- ICMP errors -----------------------------------------------------------------------
 
@@ -369,7 +287,9 @@ class Engine:
 
     def _refusal(self, error: IcmpError, event: Captured) -> list[Action]:
         """An ICMP error that quotes a shot of ours, or (going out) one of the other end's."""
-        tag = self._quoted(error, ours=not event.outgoing)
+        told = {tag for tag, where, _ in self._seen if where is Event.SENT}
+        told -= {tag for tag, where, _ in self._seen if where is Event.REFUSED}
+        tag = self._known.quoted(error, not event.outgoing, told)
         if tag is None:
             return []
         packet = event.packet
@@ -388,72 +308,11 @@ class Engine:
             )
         )
 
-    def _quoted(self, error: IcmpError, ours: bool) -> Tag | None:
-        numbers = [c.number for c in self.checks.values() if self.originates(c) == ours]
-        quoted = Packet(
-            error.family,
-            error.protocol,
-            error.source,
-            error.destination,
-            error.head[8:],
-            error.source_port,
-            error.destination_port,
-        )
-        if error.protocol in (TCP, UDP):
-            tag = self._by_port(quoted, outgoing=ours)
-            if tag is not None:
-                return tag
-            reading = self._read(quoted, outgoing=ours)
-            return reading.tag if reading else self._fixed_port(quoted, numbers)
-        for kind in self.codecs.values():
-            if kind.protocol(error.family) == error.protocol:
-                mine = [n for n in numbers if self.checks[n].kind == kind.name]
-                tag = kind.quoted(self.keys, mine, error.head)
-                if tag is not None:
-                    return tag
-        return None
-
-    def _fixed_port(self, quoted: Packet, numbers: Iterable[int]) -> Tag | None:
-        """Only ports were quoted, and both are fixed: the oldest unrefused shot of that check."""
-        for number in numbers:
-            check = self.checks[number]
-            ports = (check.source_port, check.destination_port)
-            if ports != (quoted.source_port, quoted.destination_port):
-                continue
-            kind = self.codecs[check.kind]
-            if kind.stream or kind.protocol(quoted.family) != quoted.protocol:
-                continue
-            shots = sorted(
-                tag.shot
-                for tag, event, _ in self._seen
-                if tag.check == number
-                and event is Event.SENT
-                and (tag, Event.REFUSED, "") not in self._seen
-            )
-            if shots:
-                return Tag(number, shots[0])
-        return None
-
     # -- TCP -------------------------------------------------------------------------------
-
-    def _tcp_place(self, packet: Packet, outgoing: bool) -> tuple[Tag, str] | None:
-        """Which shot a segment belongs to, and which stage of its connection it is."""
-        tag = self._by_port(packet, outgoing)
-        if tag is None or not self.codecs[self.checks[tag.check].kind].stream:
-            return None
-        request = self.checks[tag.check].flow is Flow.NEW
-        if packet.tcp_flags & RST:
-            return tag, "rst"
-        if packet.tcp_flags & SYN:
-            opening = not packet.tcp_flags & ACK
-            return (tag, "syn" if opening else "syn-ack") if opening == request else None
-        if packet.payload:
-            return tag, "request" if request else "answer"
-        return None
 
     def _tcp(self, event: Captured) -> list[Action]:
         packet = event.packet
-        found = self._tcp_place(packet, event.outgoing)
+        found = self._known.tcp_place(packet, event.outgoing)
         if found is None:
             self._unclaimed_tcp(event)
             return []
@@ -497,7 +356,7 @@ class Engine:
 
     def _own_path(self, tag: Tag) -> Path:
         check = self.checks[tag.check]
-        port = next((port for port, owner in self._ports.own.items() if owner == tag), None)
+        port = self._known.port_of(tag)
         return Path(check.family, self.local, self.peer, port, check.destination_port)
 
     def _answered(self, event: Answered) -> list[Action]:
@@ -547,9 +406,9 @@ class Engine:
     def _claim(self, tag: Tag, event: Requested) -> list[Action]:
         """The request names its shot: segments seen from the same port were its own."""
         port = event.path.source_port
-        if port is None or port in self._ports.peer:
+        if port is None or self._known.announced(TCP, port):
             return []
-        self._ports.peer[port] = tag
+        self._known.peer_port(tag, port)
         actions: list[Action] = []
         for earlier in self._unclaimed.pop((event.path.source, port), []):
             actions += self._tcp(earlier)

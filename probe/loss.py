@@ -6,7 +6,7 @@ import math
 
 DOUBT = 1e-6  # a check is called lost when chance explains its silence with less than this
 CONFIDENCE = 0.99
-UNKNOWN_LOSS = 0.3  # assumed where nothing at all was measured on the path
+UNKNOWN_LOSS = 0.3  # reckoned with where no loss was seen, however few shots were
 FLOOR = 0.01
 
 
@@ -14,7 +14,8 @@ def upper_bound(sent: int, missing: int) -> float:
     """The loss rate that ``missing`` of ``sent`` shots leave possible, at 99 % confidence.
 
     One-sided Clopper–Pearson bound. ``sent`` counts only shots of checks that got something
-    through, so that a filter is not taken for loss. With nothing sent: UNKNOWN_LOSS.
+    through, so that a filter is not taken for loss. Where none is missing the bound is at most
+    UNKNOWN_LOSS: a handful of shots that all arrived make no path look worse than none at all.
     """
     if sent == 0:
         return UNKNOWN_LOSS
@@ -27,7 +28,7 @@ def upper_bound(sent: int, missing: int) -> float:
             low = middle
         else:
             high = middle
-    return max(high, FLOOR)
+    return max(high if missing else min(high, UNKNOWN_LOSS), FLOOR)
 
 
 def _at_most(k: int, n: int, rate: float) -> float:
@@ -39,4 +40,5 @@ def shots_needed(rate: float) -> float:
     """How many shots in a row, all unseen, make loss by chance less likely than DOUBT."""
     if rate >= 1.0:
         return math.inf
-    return math.ceil(math.log(DOUBT) / math.log(rate))
+    needed = math.ceil(math.log(DOUBT) / math.log(rate))
+    return needed if rate**needed < DOUBT else needed + 1

@@ -63,7 +63,7 @@ class Host:
     name: str
     address: str
     version: str
-    seen_as: str = ""  # the address under which the other end sees this host
+    seen_as: str = ""  # the address by which the other end reaches or sees this host
 
 
 @dataclass(frozen=True, slots=True)

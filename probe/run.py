@@ -205,7 +205,7 @@ class _Run:
             ),
             far=Host(
                 welcome.name if welcome else self.request.peer,
-                self._address,
+                welcome.address if welcome else self._address,
                 welcome.version if welcome else "",
                 self._address,
             ),

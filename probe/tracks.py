@@ -133,11 +133,9 @@ def _streams(
             track.unsent = next((s.note for s in seen if s.event is Event.UNSENT), "")
             track.sent = (asks, Event.SENT, "syn") in stages
             track.left = (asks, Event.LEFT, "syn") in stages
-            track.arrived = pick.get((answers, Event.ARRIVED, "request")) or (
-                None
-                if connected and (answers, Event.ARRIVED, "syn") not in stages
-                else pick.get((answers, Event.ARRIVED, "syn"))
-            )
+            # Once connected, the SYN is old news: the request must have come as well.
+            stage = "request" if connected or served else "syn"
+            track.arrived = pick.get((answers, Event.ARRIVED, stage))
             if served:
                 track.delivered = pick[answers, Event.DELIVERED, "request"]
             elif syn_answered and not connected:

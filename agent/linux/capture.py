@@ -34,11 +34,14 @@ class Capture:
     """Raises PermissionError without CAP_NET_RAW. Sees nothing until :meth:`watch`."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+        self._socket = socket.socket(
+            socket.AF_PACKET,
+            socket.SOCK_DGRAM | socket.SOCK_NONBLOCK,
+            socket.htons(ETH_P_ALL),  # every interface, those that come up later as well
+        )
         bpf.attach(self._socket, bpf.NOTHING)
         enlarge(self._socket)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        self._socket.bind(("", ETH_P_ALL))
         self._captured = 0
         self._dropped = 0
 

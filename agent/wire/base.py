@@ -14,10 +14,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from agent.errors import WireError
 from agent.model import Tag
 
 TAG_LENGTH = 16  # check (2), shot (2), MAC (12)
 MAC_LENGTH = 12
+
+
+class UnknownKind(WireError):
+    """No codec has that name. The text proposes one that is like it."""
 
 
 class Keys:
@@ -91,15 +96,16 @@ class Reading:
     tag: Tag
     intact: bool = True
     note: str = ""
+    reply: bool = False  # a kernel's reply, which can carry no tag but its request's (ICMP echo)
 
 
 class Codec(ABC):
     """One kind. A new kind is a new module with a subclass, listed in :mod:`agent.wire`."""
 
-    name: ClassVar[str]  # as typed by a user: "esp"
-    port: ClassVar[int | None] = None  # the service's port; None: a protocol without ports
+    name: str  # as typed by a user: "esp"
+    port: int | None = None  # the service's port; None: a protocol without ports
     fixed_source: ClassVar[bool] = False  # real traffic leaves from `port` as well (IKE)
-    stream: ClassVar[bool] = False  # TCP: request and answer travel on a real connection
+    stream: bool = False  # TCP: request and answer travel on a real connection
     answered_by_kernel: ClassVar[bool] = False  # the far kernel replies (ICMP echo)
     tagged: ClassVar[bool] = True  # False: too small for a tag, known by its fresh port alone
 
@@ -117,7 +123,8 @@ class Codec(ABC):
         """The bytes of a shot: what follows the IP header, or the UDP header, or the TCP stream.
 
         ``size`` asks for that many octets of whole IP packet, headers counted; WireError when the
-        kind cannot be that small.
+        kind cannot be that small. A size that the format cannot have (ESP comes in fours) is
+        rounded down to the next that it can.
         """
 
     @abstractmethod

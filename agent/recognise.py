@@ -1,0 +1,189 @@
+"""Whose packet is it? A packet, or one that an ICMP error quotes, → the shot it is, if it is ours.
+
+A shot is known by what it carries, and its MAC is checked. Where there is no room for a tag (a NAT
+keepalive, a SYN) it is known by a source port that only this shot leaves from, and that both ends
+were told beforehand; never by likeness of headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from dataclasses import replace
+
+from agent.errors import WireError
+from agent.model import Check, Direction, Flow, Side, Tag
+from agent.wire import codec
+from agent.wire.base import Codec, Keys, Packet, Reading
+from agent.wire.icmp import IcmpError
+from agent.wire.natt import is_keepalive
+
+ICMP_PROTOCOLS = (1, 58)
+TCP, UDP = 6, 17
+SYN, RST, ACK = 0x02, 0x04, 0x10
+
+
+class Recogniser:
+    """The checks of one run, as one endpoint sees them."""
+
+    def __init__(self, side: Side, keys: Keys, checks: Iterable[Check]) -> None:
+        self.keys = keys
+        self.checks = {check.number: check for check in checks}
+        self.codecs = {check.kind: codec(check.kind) for check in self.checks.values()}
+        self._side = side
+        # (protocol, port) → the one shot that leaves from there
+        self._own: dict[tuple[int, int], Tag] = {}
+        self._peer: dict[tuple[int, int], Tag] = {}
+        self._port_of: dict[Tag, int] = {}
+
+    def kind(self, tag: Tag) -> Codec:
+        return self.codecs[self.checks[tag.check].kind]
+
+    def originates(self, check: Check) -> bool:
+        """True when this end sends the check's shots."""
+        return (check.direction is Direction.OUTBOUND) == (self._side is Side.NEAR)
+
+    # -- fresh ports -------------------------------------------------------------------------
+
+    def own_port(self, tag: Tag, port: int) -> None:
+        self._own[self.kind(tag).protocol(self.checks[tag.check].family), port] = tag
+        self._port_of[tag] = port
+
+    def peer_port(self, tag: Tag, port: int) -> None:
+        self._peer[self.kind(tag).protocol(self.checks[tag.check].family), port] = tag
+
+    def port_of(self, tag: Tag) -> int | None:
+        return self._port_of.get(tag)
+
+    def announced(self, protocol: int, port: int | None) -> bool:
+        return (protocol, port) in self._peer
+
+    def by_port(self, packet: Packet, outgoing: bool) -> Tag | None:
+        """The shot, or the reply to it, that travels from or to a fresh port."""
+        asking, answering = (self._own, self._peer) if outgoing else (self._peer, self._own)
+        request = asking.get((packet.protocol, packet.source_port or 0))
+        if request and self.checks[request.check].destination_port == packet.destination_port:
+            return request
+        asked = answering.get((packet.protocol, packet.destination_port or 0))
+        if asked is None:
+            return None
+        check = self.checks[asked.check]
+        if check.destination_port != packet.source_port or check.partner is None:
+            return None
+        return Tag(check.partner, asked.shot)
+
+    # -- packets -----------------------------------------------------------------------------
+
+    def read(self, packet: Packet, outgoing: bool) -> Reading | None:
+        """The shot of this run in a packet that travels the way its check says; else None."""
+        for kind in self.codecs.values():
+            if kind.stream or kind.protocol(packet.family) != packet.protocol:
+                continue
+            if kind.port is not None and kind.port not in (
+                packet.source_port,
+                packet.destination_port,
+            ):
+                continue
+            if kind.tagged:
+                try:
+                    reading = kind.read(self.keys, packet)
+                except WireError:
+                    continue  # a stranger, unless another kind knows it
+            else:
+                reading = self._untagged(kind, packet, outgoing)
+            if reading is None:
+                continue
+            check = self.checks.get(reading.tag.check)
+            if check is None or check.kind != kind.name:
+                continue
+            if kind.answered_by_kernel and reading.reply and check.partner is not None:
+                # A kernel sends the request's own bytes back, its tag among them.
+                check = self.checks[check.partner]
+                reading = replace(reading, tag=Tag(check.number, reading.tag.shot))
+            if self.originates(check) == outgoing:
+                return reading
+        return None
+
+    def _untagged(self, kind: Codec, packet: Packet, outgoing: bool) -> Reading | None:
+        """One octet carries no tag: it is known by the fresh port that only this shot uses."""
+        if not is_keepalive(packet.payload):
+            return None
+        tag = self.by_port(packet, outgoing)
+        return Reading(tag) if tag and self.checks[tag.check].kind == kind.name else None
+
+    def tcp_place(self, packet: Packet, outgoing: bool) -> tuple[Tag, str] | None:
+        """Which shot a segment belongs to, and which stage of its connection it is."""
+        tag = self.by_port(packet, outgoing)
+        if tag is None or not self.codecs[self.checks[tag.check].kind].stream:
+            return None
+        request = self.checks[tag.check].flow is Flow.NEW
+        if packet.tcp_flags & RST:
+            return tag, "rst"
+        if packet.tcp_flags & SYN:
+            opening = not packet.tcp_flags & ACK
+            return (tag, "syn" if opening else "syn-ack") if opening == request else None
+        if packet.payload:
+            return tag, "request" if request else "answer"
+        return None
+
+    def may_open(self, packet: Packet) -> list[int]:
+        """The checks on whose tuple a stranger travels: a firewall may keep state of it."""
+        found: list[int] = []
+        for check in self.checks.values():
+            kind = self.codecs[check.kind]
+            if kind.stream or kind.protocol(check.family) != packet.protocol:
+                continue
+            if packet.protocol in ICMP_PROTOCOLS:
+                continue  # every echo request is a flow of its own
+            ports = (check.source_port, check.destination_port)
+            if kind.port is None or (
+                None not in ports
+                and (packet.source_port, packet.destination_port) in (ports, ports[::-1])
+            ):
+                found.append(check.number)
+        return found
+
+    # -- what an ICMP error quotes -----------------------------------------------------------
+
+    def quoted(self, error: IcmpError, ours: bool, told: Set[Tag]) -> Tag | None:
+        """The shot in ``error``: one of ours, or of the other end's.
+
+        ``told``: shots that were sent and not refused yet, for errors that quote ports alone.
+        """
+        numbers = [c.number for c in self.checks.values() if self.originates(c) == ours]
+        quoted = Packet(
+            error.family,
+            error.protocol,
+            error.source,
+            error.destination,
+            error.head[8:],
+            error.source_port,
+            error.destination_port,
+        )
+        if error.protocol in (TCP, UDP):
+            tag = self.by_port(quoted, outgoing=ours)
+            if tag is not None:
+                return tag
+            reading = self.read(quoted, outgoing=ours)
+            return reading.tag if reading else self._fixed_port(quoted, numbers, told)
+        for kind in self.codecs.values():
+            if kind.protocol(error.family) == error.protocol:
+                mine = [n for n in numbers if self.checks[n].kind == kind.name]
+                tag = kind.quoted(self.keys, mine, error.head)
+                if tag is not None:
+                    return tag
+        return None
+
+    def _fixed_port(self, quoted: Packet, numbers: Iterable[int], told: Set[Tag]) -> Tag | None:
+        """Only ports were quoted, and both are fixed: the oldest unrefused shot of that check."""
+        for number in numbers:
+            check = self.checks[number]
+            kind = self.codecs[check.kind]
+            ports = (check.source_port, check.destination_port)
+            if kind.protocol(quoted.family) == quoted.protocol and ports == (
+                quoted.source_port,
+                quoted.destination_port,
+            ):
+                shots = [tag.shot for tag in told if tag.check == number]
+                if shots:
+                    return Tag(number, min(shots))
+        return None

@@ -1,0 +1,27 @@
+"""The packets that scapy built once (``make_templates``), and where their variable fields lie."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+FILE = Path(__file__).with_name("templates.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """``fields``: name → offset into ``data``. What stands there is a place holder."""
+
+    data: bytes
+    fields: dict[str, int]
+
+
+@cache
+def templates() -> dict[str, Template]:
+    """Every template by name: ike-request, ike-response, as-req, krb-error."""
+    return {
+        name: Template(bytes.fromhex("".join(entry["hex"])), entry["fields"])
+        for name, entry in json.loads(FILE.read_text("ascii")).items()
+    }

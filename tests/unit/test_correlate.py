@@ -1,0 +1,550 @@
+"""Every outcome, and above all the ways in which a wrong one could be reached."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from agent.model import Direction, Event, Facts, Icmp, Prior, Side
+from probe.correlate import MAX_SHOTS, more_shots, silent_beside_refused, verdict
+from probe.result import Expect, Outcome, Verdict
+from tests.unit.correlation import FAR, NEAR, ROUTER, Story, pair
+
+IN, OUT = Direction.INBOUND, Direction.OUTBOUND
+
+
+def esp_both_ways() -> Story:
+    """Checks 1 (inbound new), 2 (its reply), 3 (outbound new), 4 (its reply)."""
+    return Story(pair(1, "esp", IN), pair(3, "esp", OUT))
+
+
+def kerberos(direction: Direction = OUT) -> Story:
+    return Story(pair(1, "kerberos-udp", direction, destination_port=88))
+
+
+def tcp() -> Story:
+    return Story(pair(1, "kerberos-tcp", OUT, destination_port=88))
+
+
+# -- delivered, and what is not quite that -------------------------------------------------------
+
+
+def test_what_arrives_on_a_fresh_port_is_delivered() -> None:
+    story = kerberos()
+    story.shots(1, 3, arrived=3)
+    story.shots(2, 3, arrived=3)
+    told = story.tell()
+    assert [told[n].outcome for n in (1, 2)] == [Outcome.DELIVERED, Outcome.DELIVERED]
+    assert [told[n].verdict for n in (1, 2)] == [Verdict.PASS, Verdict.PASS]
+    assert (told[1].shots, told[1].arrived, told[1].delivered) == (3, 3, 3)
+
+
+def test_esp_out_after_esp_in_has_passed_proves_nothing() -> None:
+    story = esp_both_ways()
+    story.shots(1, 3, arrived=3)
+    story.shots(2, 3, arrived=3)
+    story.shots(3, 3, arrived=3)
+    story.shots(4, 3, arrived=3)
+    told = story.tell()
+    assert told[1].outcome is Outcome.DELIVERED
+    assert told[3].outcome is Outcome.STATE_POSSIBLE
+    assert "inbound ESP" in told[3].cause
+    assert told[3].verdict is Verdict.PASS
+    assert story.tell(strict=True)[3].verdict is Verdict.FAIL
+    assert told[4].outcome is Outcome.DELIVERED  # a reply may ride on state: that is its question
+
+
+def test_esp_in_that_was_dropped_leaves_the_other_direction_clean() -> None:
+    story = esp_both_ways()
+    story.shots(1, 15)
+    story.shots(3, 3, arrived=3)
+    story.shots(4, 3, arrived=3)
+    told = story.tell()
+    assert told[1].outcome is Outcome.LOST
+    assert told[3].outcome is Outcome.DELIVERED
+
+
+def test_the_wrong_order_is_caught() -> None:
+    """Outbound first: an inbound shot that then arrives may be nothing but its reply."""
+    story = esp_both_ways()
+    story.shots(3, 3, arrived=3)
+    story.shots(4, 3, arrived=3)
+    story.shots(1, 3, arrived=3)
+    told = story.tell()
+    assert told[3].outcome is Outcome.DELIVERED
+    assert told[1].outcome is Outcome.STATE_POSSIBLE
+
+
+def test_a_shot_that_reached_the_interface_alone_has_opened_the_network_too() -> None:
+    story = esp_both_ways()
+    story.shots(1, 3, arrived=3, delivered=0)
+    story.shots(3, 3, arrived=3)
+    assert story.tell()[3].outcome is Outcome.STATE_POSSIBLE
+
+
+def test_the_targets_own_tracking_spoils_delivery_not_arrival() -> None:
+    story = esp_both_ways()
+    story.far = Facts(tracked=4)
+    story.shots(1, 15)  # far sent them, the network dropped them
+    story.shots(3, 3, arrived=3)
+    told = story.tell()
+    assert told[3].outcome is Outcome.STATE_POSSIBLE
+    assert "far's own stateful firewall" in told[3].cause
+
+
+def test_the_targets_tracking_is_no_excuse_where_it_sent_nothing() -> None:
+    story = esp_both_ways()
+    story.far = Facts(tracked=4)
+    story.fire(1, 1)
+    story.see(1, 1, Event.UNSENT, note="EPERM")
+    story.shots(3, 3, arrived=3)
+    assert story.tell()[3].outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_the_ledger_of_either_end_spoils_a_new_flow(side: Side) -> None:
+    story = esp_both_ways()
+    story.priors = {side: [Prior(1, 42.4, "an earlier run")]}
+    story.shots(1, 3, arrived=3)
+    told = story.tell()
+    assert told[1].outcome is Outcome.STATE_POSSIBLE
+    assert "42 seconds ago" in told[1].cause
+
+
+def test_lost_on_a_tuple_in_the_ledger_is_a_clean_lost() -> None:
+    story = esp_both_ways()
+    story.priors = {Side.NEAR: [Prior(1, 42.4, "an earlier run")]}
+    story.shots(1, 15)
+    assert story.tell()[1].outcome is Outcome.LOST
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_live_traffic_on_the_tuple_spoils_a_new_flow(side: Side) -> None:
+    story = esp_both_ways()
+    facts = Facts(live=(1,))
+    story.near, story.far = (facts, Facts()) if side is Side.NEAR else (Facts(), facts)
+    story.shots(1, 3, arrived=3)
+    told = story.tell()
+    assert told[1].outcome is Outcome.STATE_POSSIBLE
+    assert "not ours" in told[1].cause
+
+
+def test_ike_from_500_shares_its_tuple_and_ike_from_a_fresh_port_does_not() -> None:
+    story = Story(
+        pair(1, "ike", IN, source_port=500, destination_port=500),
+        pair(3, "ike", OUT, source_port=500, destination_port=500),
+        pair(5, "ike", OUT, destination_port=500),
+    )
+    for number in (1, 2, 3, 4, 5, 6):
+        story.shots(number, 3, arrived=3)
+    told = story.tell()
+    assert told[1].outcome is Outcome.DELIVERED
+    assert told[3].outcome is Outcome.STATE_POSSIBLE
+    assert told[5].outcome is Outcome.DELIVERED
+
+
+def test_echo_requests_are_flows_of_their_own() -> None:
+    story = Story(pair(1, "icmp-echo", IN), pair(3, "icmp-echo", OUT))
+    for number in (1, 2, 3, 4):
+        story.shots(number, 3, arrived=3)
+    assert story.tell()[3].outcome is Outcome.DELIVERED
+
+
+# -- silence -------------------------------------------------------------------------------------
+
+
+def test_silence_is_lost_when_chance_cannot_explain_it() -> None:
+    story = kerberos()
+    story.shots(1, 15)
+    told = story.tell()
+    assert told[1].outcome is Outcome.LOST
+    assert told[1].verdict is Verdict.FAIL
+    assert told[2].outcome is Outcome.NOT_APPLICABLE  # nothing to answer: not a second failure
+    assert told[2].verdict is Verdict.SKIP
+
+
+def test_three_silent_shots_are_too_few() -> None:
+    story = kerberos()
+    story.shots(1, 3)
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
+    assert more_shots(story.plan, story.evidence(), OUT)[1] >= 9
+
+
+def test_a_lossy_path_needs_more_silence() -> None:
+    story = Story(pair(1, "kerberos-udp", OUT, destination_port=88), pair(3, "icmp-echo", OUT))
+    story.shots(1, 15)
+    story.shots(3, 20, arrived=10)
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
+    assert more_shots(story.plan, story.evidence(), OUT)[1] > 10
+
+
+def test_what_gets_through_is_shot_again_to_measure_the_loss() -> None:
+    story = Story(pair(1, "kerberos-udp", OUT, destination_port=88), pair(3, "icmp-echo", OUT))
+    story.shots(1, 3)
+    story.shots(3, 3, arrived=3)
+    story.shots(4, 3, arrived=3)
+    wanted = more_shots(story.plan, story.evidence(), OUT)
+    assert wanted[3] == wanted[1] > 0
+
+
+def test_a_path_that_loses_nearly_all_is_never_called_lost() -> None:
+    story = Story(pair(1, "kerberos-udp", OUT, destination_port=88), pair(3, "icmp-echo", OUT))
+    story.shots(1, MAX_SHOTS)
+    story.shots(3, MAX_SHOTS, arrived=1)
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
+    assert more_shots(story.plan, story.evidence(), OUT) == {}  # the bound
+
+
+def test_what_is_settled_is_not_asked_again() -> None:
+    story = kerberos()
+    story.shots(1, 3, arrived=3)
+    story.shots(2, 3, arrived=3)
+    assert more_shots(story.plan, story.evidence(), OUT) == {}
+
+
+def test_a_lost_reply_is_asked_for_again_through_its_request() -> None:
+    story = kerberos()
+    story.shots(1, 3, arrived=3)
+    story.shots(2, 3)
+    assert more_shots(story.plan, story.evidence(), OUT)[1] > 0
+
+
+def test_some_of_many_is_lossy() -> None:
+    story = kerberos()
+    story.shots(1, 12, arrived=7)
+    told = story.tell()
+    assert told[1].outcome is Outcome.LOSSY
+    assert told[1].verdict is Verdict.WARN
+    assert "7 of 12" in told[1].cause
+
+
+def test_a_missing_reply_never_implies_a_lost_request() -> None:
+    story = kerberos()
+    story.shots(1, 15, arrived=15)
+    story.shots(2, 15)
+    told = story.tell()
+    assert (told[1].outcome, told[2].outcome) == (Outcome.DELIVERED, Outcome.LOST)
+
+
+# -- our own blindness ---------------------------------------------------------------------------
+
+
+def test_a_target_whose_capture_dropped_packets_proves_no_loss() -> None:
+    story = kerberos()
+    story.far = Facts(capture_dropped=7)
+    story.shots(1, 15)
+    told = story.tell()
+    assert told[1].outcome is Outcome.UNOBSERVED
+    assert told[1].verdict is Verdict.ERROR
+
+
+def test_a_missing_report_is_not_the_firewalls_doing() -> None:
+    story = kerberos()
+    story.far = None
+    story.shots(1, 15)
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
+
+
+def test_what_was_told_before_the_far_end_died_still_counts() -> None:
+    story = kerberos()
+    story.far = None
+    story.shots(1, 3, arrived=3)
+    assert story.tell()[1].outcome is Outcome.DELIVERED
+
+
+def test_what_was_never_fired_is_unobserved() -> None:
+    told = esp_both_ways().tell()
+    assert {told[n].outcome for n in told} == {Outcome.UNOBSERVED}
+
+
+def test_an_overflowing_socket_is_not_the_hosts_firewall() -> None:
+    story = kerberos()
+    story.far = Facts(socket_dropped=5)
+    story.shots(1, 3, arrived=3, delivered=0)
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
+
+
+def test_a_far_origin_whose_report_is_missing_is_not_called_unable_to_send() -> None:
+    story = kerberos(IN)
+    story.far = None
+    story.fire(1, 3)
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
+
+
+# -- the hosts themselves ------------------------------------------------------------------------
+
+
+def test_arrived_and_not_delivered_is_the_hosts_own_firewall() -> None:
+    story = kerberos()
+    story.shots(1, 3, arrived=3, delivered=0)
+    told = story.tell()
+    assert told[1].outcome is Outcome.HOST_DROPPED
+    assert "far's own firewall" in told[1].cause
+    assert told[2].outcome is Outcome.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("errno", "word"), [("EPERM", "OUTPUT"), ("ENETUNREACH", "route"), ("EMSGSIZE", "MTU")]
+)
+def test_a_refused_send_says_why(errno: str, word: str) -> None:
+    story = kerberos()
+    story.fire(1, 1)
+    story.see(1, 1, Event.UNSENT, note=errno)
+    told = story.tell()
+    assert told[1].outcome is Outcome.NOT_SENT
+    assert word in told[1].cause
+    assert told[1].verdict is Verdict.ERROR
+
+
+def test_what_was_sent_and_never_left_is_not_the_networks_doing() -> None:
+    story = kerberos()
+    story.fire(1, 3)
+    for shot in (1, 2, 3):
+        story.see(1, shot, Event.SENT)
+    assert story.tell()[1].outcome is Outcome.NOT_SENT
+
+
+def test_a_blind_origin_does_not_know_whether_it_left() -> None:
+    story = kerberos()
+    story.near = Facts(capture_dropped=1)
+    story.fire(1, 3)
+    story.see(1, 1, Event.SENT)
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
+
+
+def test_a_kernel_that_answers_no_echo_is_named() -> None:
+    story = Story(pair(1, "icmp-echo", OUT))
+    story.shots(1, 3, arrived=3)
+    told = story.tell()
+    assert told[2].outcome is Outcome.NOT_SENT
+    assert "echo" in told[2].cause
+
+
+# -- refusals ------------------------------------------------------------------------------------
+
+
+def test_a_router_that_refuses_is_named_with_its_reason() -> None:
+    story = kerberos()
+    story.shots(1, 3)
+    story.refuse(1, 1)
+    told = story.tell()
+    assert told[1].outcome is Outcome.REFUSED
+    assert ROUTER in told[1].cause
+    assert "3/13" in told[1].cause
+
+
+def test_a_refusal_does_not_outweigh_arrival() -> None:
+    """Somebody refused one shot, the others arrived: that is no closed door."""
+    story = kerberos()
+    story.shots(1, 4, arrived=3)
+    story.refuse(1, 4)
+    assert story.tell()[1].outcome is Outcome.DELIVERED
+
+
+def test_the_target_that_rejects_is_told_from_the_network() -> None:
+    story = kerberos()
+    story.shots(1, 3, arrived=3, delivered=0)
+    story.refuse(1, 1, sender=FAR)
+    told = story.tell()
+    assert told[1].outcome is Outcome.REFUSED
+    assert "the far host itself" in told[1].cause
+
+
+def test_a_targets_rejection_counts_when_only_the_target_saw_it_leave() -> None:
+    story = kerberos()
+    story.shots(1, 3, arrived=3, delivered=0)
+    story.refuse(1, 1, sender=FAR, at=Side.FAR)
+    assert story.tell()[1].outcome is Outcome.REFUSED
+
+
+def test_silence_beside_refusals_is_asked_again_politely() -> None:
+    story = Story(
+        pair(1, "kerberos-udp", OUT, destination_port=88),
+        pair(3, "ike", OUT, destination_port=500),
+    )
+    story.shots(1, 15)
+    story.refuse(1, 1)
+    story.shots(3, 15)
+    assert silent_beside_refused(story.plan, story.evidence(), OUT) == [3]
+    assert "limit" in story.tell()[3].cause
+
+
+# -- alteration ----------------------------------------------------------------------------------
+
+
+def test_ah_through_nat_is_altered() -> None:
+    story = Story(pair(1, "ah", OUT))
+    story.fire(1, 1)
+    story.see(1, 1, Event.SENT)
+    story.see(1, 1, Event.LEFT)
+    story.see(1, 1, Event.ARRIVED, source=ROUTER, intact=False, note="its ICV does not fit")
+    story.see(1, 1, Event.DELIVERED, source=ROUTER, intact=False)
+    told = story.tell()
+    assert told[1].outcome is Outcome.ALTERED
+    assert "AH cannot cross NAT" in told[1].cause
+
+
+def test_a_rewritten_ike_port_is_altered() -> None:
+    story = Story(pair(1, "ike", OUT, source_port=500, destination_port=500))
+    story.fire(1, 1)
+    story.see(1, 1, Event.LEFT)
+    story.see(1, 1, Event.ARRIVED, source=ROUTER, source_port=1027)
+    story.see(1, 1, Event.DELIVERED, source=ROUTER, source_port=1027)
+    told = story.tell()
+    assert told[1].outcome is Outcome.ALTERED
+    assert "500 was rewritten to 1027" in told[1].cause
+
+
+def test_a_translated_address_alone_breaks_no_esp() -> None:
+    story = Story(pair(1, "esp", OUT))
+    story.fire(1, 1)
+    story.see(1, 1, Event.LEFT)
+    story.see(1, 1, Event.ARRIVED, source=ROUTER)
+    story.see(1, 1, Event.DELIVERED, source=ROUTER)
+    assert story.tell()[1].outcome is Outcome.DELIVERED
+
+
+def test_a_changed_payload_is_altered() -> None:
+    story = kerberos()
+    story.fire(1, 1)
+    story.see(1, 1, Event.LEFT, digest="aa")
+    story.see(1, 1, Event.ARRIVED, digest="bb")
+    story.see(1, 1, Event.DELIVERED, digest="bb")
+    assert story.tell()[1].outcome is Outcome.ALTERED
+
+
+# -- TCP -----------------------------------------------------------------------------------------
+
+
+def handshake(story: Story, shot: int, upto: str) -> None:
+    """One connection of check 1, near → far, that gets as far as ``upto`` and no further."""
+    steps = (
+        ("syn left", 1, Event.SENT, None, "syn"),
+        ("syn left", 1, Event.LEFT, None, "syn"),
+        ("syn arrived", 1, Event.ARRIVED, None, "syn"),
+        ("syn-ack left", 2, Event.LEFT, None, "syn-ack"),
+        ("connected", 2, Event.ARRIVED, None, "syn-ack"),
+        ("connected", 2, Event.DELIVERED, None, "syn-ack"),
+        ("request left", 1, Event.LEFT, None, "request"),
+        ("request arrived", 1, Event.ARRIVED, None, "request"),
+        ("request delivered", 1, Event.DELIVERED, None, "request"),
+        ("answer left", 2, Event.SENT, None, "answer"),
+        ("answer left", 2, Event.LEFT, None, "answer"),
+        ("answer arrived", 2, Event.ARRIVED, None, "answer"),
+        ("answered", 2, Event.DELIVERED, None, "answer"),
+    )
+    names = [name for name, *_ in steps]
+    last = len(names) - 1 - names[::-1].index(upto)
+    for _, number, event, at, stage in steps[: last + 1]:
+        story.see(number, shot, event, at, stage=stage)
+
+
+@pytest.mark.parametrize(
+    ("upto", "request_", "reply"),
+    [
+        ("syn left", Outcome.LOST, Outcome.NOT_APPLICABLE),
+        ("syn arrived", Outcome.HOST_DROPPED, Outcome.NOT_APPLICABLE),
+        ("syn-ack left", Outcome.DELIVERED, Outcome.LOST),
+        ("request left", Outcome.LOST, Outcome.DELIVERED),
+        ("request arrived", Outcome.HOST_DROPPED, Outcome.DELIVERED),
+        ("answer left", Outcome.DELIVERED, Outcome.LOST),
+        ("answer arrived", Outcome.DELIVERED, Outcome.HOST_DROPPED),
+        ("answered", Outcome.DELIVERED, Outcome.DELIVERED),
+    ],
+)
+def test_tcp_is_judged_by_how_far_it_got(upto: str, request_: Outcome, reply: Outcome) -> None:
+    story = tcp()
+    story.fire(1, 15)
+    for shot in range(1, 16):
+        handshake(story, shot, upto)
+    told = story.tell()
+    assert told[1].outcome is request_
+    if upto not in {"request left", "request arrived"}:
+        assert told[2].outcome is reply
+
+
+def test_a_middlebox_that_shakes_hands_in_fars_name_is_not_far() -> None:
+    story = tcp()
+    story.fire(1, 15)
+    for shot in range(1, 16):
+        story.see(1, shot, Event.SENT, stage="syn")
+        story.see(1, shot, Event.LEFT, stage="syn")
+        story.see(2, shot, Event.ARRIVED, stage="syn-ack")
+        story.see(2, shot, Event.DELIVERED, stage="syn-ack")
+        story.see(1, shot, Event.LEFT, stage="request")
+    told = story.tell()
+    assert told[1].outcome is Outcome.LOST
+    assert "in far's name" in told[1].cause
+
+
+def test_a_reset_from_far_itself_is_told_from_one_in_its_name() -> None:
+    story = tcp()
+    story.fire(1, 1)
+    handshake(story, 1, "syn left")
+    story.see(1, 1, Event.REFUSED, stage="rst", source=FAR, destination=NEAR)
+    told = story.tell()
+    assert told[1].outcome is Outcome.REFUSED
+    assert "in far's name" in told[1].cause
+    handshake(story, 1, "syn arrived")
+    story.see(1, 1, Event.REFUSED, Side.FAR, stage="rst", source=FAR, destination=NEAR)
+    assert story.tell()[1].outcome is Outcome.REFUSED
+
+
+# -- verdicts ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "on_pass", "on_block", "on_any"),
+    [
+        (Outcome.DELIVERED, "pass", "fail", "pass"),
+        (Outcome.STATE_POSSIBLE, "pass", "warn", "pass"),
+        (Outcome.LOSSY, "warn", "fail", "skip"),
+        (Outcome.ALTERED, "fail", "fail", "skip"),
+        (Outcome.REFUSED, "fail", "pass", "skip"),
+        (Outcome.LOST, "fail", "pass", "skip"),
+        (Outcome.HOST_DROPPED, "fail", "pass", "skip"),
+        (Outcome.NOT_SENT, "error", "error", "skip"),
+        (Outcome.UNOBSERVED, "error", "error", "skip"),
+        (Outcome.NOT_APPLICABLE, "skip", "skip", "skip"),
+    ],
+)
+def test_verdicts(outcome: Outcome, on_pass: str, on_block: str, on_any: str) -> None:
+    assert verdict(outcome, Expect.PASS) == on_pass
+    assert verdict(outcome, Expect.BLOCK) == on_block
+    assert verdict(outcome, Expect.ANY) == on_any
+
+
+def test_every_conclusion_but_a_plain_delivered_has_a_cause() -> None:
+    story = esp_both_ways()
+    story.shots(1, 15)
+    story.shots(3, 3, arrived=3)
+    for conclusion in story.tell().values():
+        assert bool(conclusion.cause) == (conclusion.outcome is not Outcome.DELIVERED)
+
+
+def test_not_applicable_is_said_with_its_reason() -> None:
+    story = esp_both_ways()
+    story.not_applicable = {1: "near sits behind NAT", 2: "near sits behind NAT"}
+    told = story.tell()
+    assert told[1].outcome is told[2].outcome is Outcome.NOT_APPLICABLE
+    assert told[1].cause == "near sits behind NAT"
+
+
+def test_the_order_in_which_sightings_come_does_not_matter() -> None:
+    story = esp_both_ways()
+    story.shots(1, 3, arrived=3)
+    story.shots(2, 3, arrived=2)
+    story.shots(3, 15, arrived=9)
+    story.refuse(3, 12)
+    first = {n: (c.outcome, c.cause) for n, c in story.tell().items()}
+    for seed in range(20):
+        random.Random(seed).shuffle(story.sightings)
+        assert {n: (c.outcome, c.cause) for n, c in story.tell().items()} == first
+
+
+def test_icmp_of_a_peer_host_names_far() -> None:
+    story = kerberos()
+    story.shots(1, 3)
+    story.see(1, 1, Event.REFUSED, icmp=Icmp(3, 3, FAR))
+    assert "the far host itself" in story.tell()[1].cause

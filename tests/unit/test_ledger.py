@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from agent.ledger import Ledger, Moment, Tuple5, state_directory
+
+ESP = Tuple5(4, 50, "10.0.0.1", 0, "10.0.0.2", 0)
+NOW = Moment("boot-a", 1_000.0, 1_700_000_000.0)
+
+
+def later(seconds: float) -> Moment:
+    return replace(NOW, uptime=NOW.uptime + seconds, wall=NOW.wall + seconds)
+
+
+def test_what_was_seen_is_known_with_its_age(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "flows.sqlite")
+    assert ledger.age(ESP, NOW) is None
+    ledger.seen([(ESP, "an earlier run")], NOW)
+    assert ledger.age(ESP, later(42.0)) == (42.0, "an earlier run")
+    assert ledger.age(replace(ESP, remote="10.0.0.3"), NOW) is None
+    assert ledger.age(replace(ESP, protocol=51), NOW) is None
+
+
+def test_it_survives_a_restart(tmp_path: Path) -> None:
+    first = Ledger(tmp_path / "flows.sqlite")
+    first.seen([(ESP, "x")], NOW)
+    first.close()
+    assert Ledger(tmp_path / "flows.sqlite").age(ESP, later(1.0)) == (1.0, "x")
+
+
+def test_two_at_once_do_not_spoil_it(tmp_path: Path) -> None:
+    one, two = (Ledger(tmp_path / "flows.sqlite") for _ in range(2))
+    for number in range(50):
+        for ledger in (one, two):
+            flow = replace(ESP, remote=f"10.0.{number}.1")
+            ledger.seen([(flow, "x")], NOW)
+    assert one.age(replace(ESP, remote="10.0.49.1"), NOW) is not None
+    assert not one.troubles
+    assert not two.troubles
+
+
+def test_a_stepped_clock_changes_no_age_within_a_boot(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "flows.sqlite")
+    ledger.seen([(ESP, "x")], NOW)
+    for step in (-3600.0, 3600.0):
+        moment = Moment("boot-a", NOW.uptime + 5.0, NOW.wall + 5.0 + step)
+        assert ledger.age(ESP, moment) == (5.0, "x")
+
+
+def test_after_a_reboot_the_wall_clock_is_what_there_is(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "flows.sqlite")
+    ledger.seen([(ESP, "x")], NOW)
+    assert ledger.age(ESP, Moment("boot-b", 3.0, NOW.wall + 60.0)) == (60.0, "x")
+
+
+def test_a_damaged_file_is_set_aside_with_a_message(tmp_path: Path) -> None:
+    path = tmp_path / "flows.sqlite"
+    path.write_bytes(b"this is no database, and long enough to be taken for one" * 50)
+    ledger = Ledger(path)
+    assert "set aside" in ledger.troubles[0]
+    ledger.seen([(ESP, "x")], NOW)
+    assert ledger.age(ESP, NOW) == (0.0, "x")
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+
+
+def test_a_place_that_cannot_be_written_is_a_trouble_and_no_crash(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ledger = Ledger(tmp_path / "file" / "flows.sqlite")
+    assert ledger.troubles
+    ledger.seen([(ESP, "x")], NOW)
+    assert ledger.age(ESP, NOW) is None
+    ledger.close()
+
+
+def test_where_state_lives() -> None:
+    assert state_directory({"PROBE_STATE_DIR": "/a", "XDG_STATE_HOME": "/b"}) == Path("/a")
+    assert state_directory({"XDG_STATE_HOME": "/b", "HOME": "/c"}) == Path("/b/probe")
