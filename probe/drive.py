@@ -32,7 +32,7 @@ from probe.plan import ORDER, Plan
 from probe.tracks import is_stream, target
 
 GAP = 0.0005  # seconds between shots of the first round
-PATIENT_GAP = 0.02  # of later rounds: spread out, so that a burst of loss cannot hit them all
+PATIENT_GAP = 0.01  # of later rounds: spread out, so that a burst of loss cannot hit them all
 POLITE_GAP = 1.1  # where a router limits its ICMP errors to one a second
 MAX_ROUNDS = 5
 POLITE_ROUNDS = 2
@@ -111,7 +111,6 @@ class Drive:
         try:
             for place, direction in enumerate(d for d in ORDER if self._requests(d)):
                 await self._one_direction(direction, place / 2)
-            await self._collect()
         finally:
             await self._close()
 
@@ -135,26 +134,22 @@ class Drive:
             self._record.priors[side] = opened.priors
 
     async def _one_direction(self, direction: Direction, done: float) -> None:
-        wanted = {check.number: self.settings.shots for check in self._requests(direction)}
-        gap = GAP
-        for number in range(MAX_ROUNDS):
-            if not wanted:
-                break
-            self._progress(
-                f"{direction}: {'asking' if number == 0 else 'asking again, to be sure'}",
-                done + number / (2 * MAX_ROUNDS),
-            )
-            await self._round(direction, wanted, gap)
-            await self._collect()
-            wanted = more_shots(self.plan, self.evidence(), direction)
-            gap = PATIENT_GAP
+        first = {check.number: self.settings.shots for check in self._requests(direction)}
+        self._progress(f"{direction}: asking", done)
+        await self._round(direction, first, GAP)
         for _ in range(POLITE_ROUNDS):
             silent = silent_beside_refused(self.plan, self.evidence(), direction)
             if not silent:
                 break
-            self._progress(f"{direction}: waiting for a router that limits its answers", done + 0.4)
+            self._progress(f"{direction}: waiting for a router that limits its answers", done + 0.1)
             await self._round(direction, dict.fromkeys(silent, 1), POLITE_GAP)
-            await self._collect()
+        for number in range(MAX_ROUNDS):
+            wanted = more_shots(self.plan, self.evidence(), direction)
+            if not wanted:
+                break
+            share = done + (1 + number) / (2 * MAX_ROUNDS + 2)
+            self._progress(f"{direction}: asking again, to be sure", share)
+            await self._round(direction, wanted, PATIENT_GAP)
 
     async def _round(self, direction: Direction, wanted: Mapping[int, int], gap: float) -> None:
         volleys = [
@@ -171,6 +166,7 @@ class Drive:
         await self._asked[origin].ask(Fire(volleys, gap), Firing)
         duration = sum(volley.count for volley in volleys) * gap
         await self._wait(volleys, duration)
+        await self._collect()
 
     async def _wait(self, volleys: Sequence[Volley], duration: float) -> None:
         """Until every shot is accounted for, or ``wait`` seconds after the last one left."""
@@ -223,10 +219,14 @@ class _Missing:
         """Strikes off what ``sightings[start:]`` settles; returns where to go on from."""
         for sighting in sightings[start:]:
             check = self._checks.get(sighting.check)
-            if check is not None and self._settles(check, sighting):
+            if check is None or not self._settles(check, sighting):
+                continue
+            if sighting.event is Event.DELIVERED:
                 self.shots.discard((check.number, sighting.shot))
-                if sighting.event is not Event.DELIVERED and check.partner is not None:
-                    self.shots.discard((check.partner, sighting.shot))  # it will not be answered
+                continue
+            # Refused, or not sent: the check's other shots fare alike, and none is answered.
+            gone = {check.number, check.partner}
+            self.shots = {pair for pair in self.shots if pair[0] not in gone}
         return len(sightings)
 
     @staticmethod

@@ -100,7 +100,7 @@ class Host:
         if self._runs:
             self._watch()
             return
-        for task in self._tasks:
+        for task in tuple(self._tasks):
             task.cancel()
         for sock in (*self._raw.values(), *self._services.values()):
             self._discard(sock)
@@ -265,6 +265,7 @@ class Host:
         except OSError as error:
             run.feed(Connected(action.tag, time.time(), sockets.reason(error)))
         finally:
+            self._fresh.pop((TCP, path.source, path.source_port or 0), None)
             sock.close()
 
     def write(self, action: Write) -> str:

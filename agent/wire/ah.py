@@ -47,7 +47,8 @@ class Ah(Codec):
         return family == 4
 
     def request(self, keys: Keys, tag: Tag, path: Path, size: int | None = None) -> bytes:
-        return self._packet(keys, tag, path, self._wanted(path.family, size))
+        ports = _source_port(keys, tag), DISCARD
+        return self._packet(keys, tag, path, ports, self._wanted(path.family, size))
 
     def answer(
         self, keys: Keys, tag: Tag, path: Path, request: bytes, size: int | None = None
@@ -58,7 +59,9 @@ class Ah(Codec):
         length = min(self._wanted(path.family, size), len(request))
         if length < _smallest(path.family):
             raise WireError("an AH request that is shorter than any answer to it")
-        return self._packet(keys, tag, path, length)
+        # Connection tracking that looks inside AH must see a reply, not a new flow.
+        ports = struct.unpack_from("!HH", request, LENGTH[path.family])[::-1]
+        return self._packet(keys, tag, path, (ports[0], ports[1]), length)
 
     def read(self, keys: Keys, packet: Packet) -> Reading | None:
         """A shot, by the seal inside; ``intact`` is False, with a note, when the ICV is wrong.
@@ -99,11 +102,13 @@ class Ah(Codec):
             raise ip.too_small(self.name, size, _smallest(family) + size - length)
         return length
 
-    def _packet(self, keys: Keys, tag: Tag, path: Path, length: int) -> bytes:
+    def _packet(
+        self, keys: Keys, tag: Tag, path: Path, ports: tuple[int, int], length: int
+    ) -> bytes:
         family = path.family
         before = LENGTH[family] + ip.UDP_HEADER_LENGTH
         content = seal(keys, self.name, tag)
-        inner = Path(family, path.source, path.destination, _source_port(keys, tag), DISCARD)
+        inner = Path(family, path.source, path.destination, *ports)
         inside = ip.udp(inner, content + bytes(length - before - len(content)))
         fixed = _AH.pack(ip.UDP, LENGTH[family] // 4 - 2, 0, spi(keys, tag.check), tag.shot)
         blank = fixed + bytes(LENGTH[family] - FIXED_LENGTH) + inside
