@@ -33,6 +33,7 @@ from probe.tracks import is_stream, target
 
 GAP = 0.0005  # seconds between shots of the first round
 PATIENT_GAP = 0.01  # of later rounds: spread out, so that a burst of loss cannot hit them all
+BRIEF = 0.2  # seconds, and four round trips, before a silent check is asked again
 POLITE_GAP = 1.1  # where a router limits its ICMP errors to one a second
 MAX_ROUNDS = 5
 POLITE_ROUNDS = 2
@@ -134,6 +135,8 @@ class Drive:
             self._record.priors[side] = opened.priors
 
     async def _one_direction(self, direction: Direction, done: float) -> None:
+        """Asks, asks again where the answer is not firm, and waits in full before it is silence."""
+        start = len(self._record.volleys)
         first = {check.number: self.settings.shots for check in self._requests(direction)}
         self._progress(f"{direction}: asking", done)
         await self._round(direction, first, GAP)
@@ -150,6 +153,8 @@ class Drive:
             share = done + (1 + number) / (2 * MAX_ROUNDS + 2)
             self._progress(f"{direction}: asking again, to be sure", share)
             await self._round(direction, wanted, PATIENT_GAP)
+        await self._wait(self._record.volleys[start:], self.settings.wait)
+        await self._collect()
 
     async def _round(self, direction: Direction, wanted: Mapping[int, int], gap: float) -> None:
         volleys = [
@@ -165,18 +170,20 @@ class Drive:
         self._record.volleys += volleys
         await self._asked[origin].ask(Fire(volleys, gap), Firing)
         duration = sum(volley.count for volley in volleys) * gap
-        await self._wait(volleys, duration)
+        # What comes later than this is not lost by it: it counts whenever it comes.
+        patience = min(self.settings.wait, BRIEF + 4 * self._asked[Side.FAR].rtt)
+        await self._wait(volleys, duration + patience)
         await self._collect()
 
-    async def _wait(self, volleys: Sequence[Volley], duration: float) -> None:
-        """Until every shot is accounted for, or ``wait`` seconds after the last one left."""
+    async def _wait(self, volleys: Sequence[Volley], seconds: float) -> None:
+        """Until every shot is accounted for, or for ``seconds``."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + duration + self.settings.wait
+        end = loop.time() + seconds
         missing = _Missing(self.plan, volleys)
         place = 0
         while True:
             self._news.clear()
-            lost = getattr(self._asked[Side.FAR], "lost", None)
+            lost = self._asked[Side.FAR].lost
             if lost is not None:
                 raise lost
             place = missing.update(self._record.sightings, place)

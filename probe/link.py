@@ -53,13 +53,22 @@ class LinkLost(LinkError):
 
 
 class Asked(Protocol):
-    """A station, wherever it is."""
+    """A station, wherever it is. ``rtt`` in seconds; ``lost`` says why it can be asked no more."""
+
+    @property
+    def rtt(self) -> float: ...
+
+    @property
+    def lost(self) -> LinkError | None: ...
 
     async def ask(self, message: Message, answer: type[M]) -> M: ...
 
 
 class Here:
     """The station on this host."""
+
+    rtt = 0.0
+    lost: LinkError | None = None
 
     def __init__(self, station: Station) -> None:
         self._station = station
@@ -81,14 +90,14 @@ class There:
         self._writer = writer
         self._report = report
         self._answers: asyncio.Queue[AnyMessage | LinkError] = asyncio.Queue()
-        self._lost: LinkError | None = None
+        self.lost: LinkError | None = None
         self.rtt = 0.0  # seconds that the shortest answer took
         self.on_lost: Callable[[], None] = lambda: None
         self._task = asyncio.create_task(self._read())
 
     async def ask(self, message: Message, answer: type[M]) -> M:
-        if self._lost is not None:
-            raise self._lost
+        if self.lost is not None:
+            raise self.lost
         start = time.monotonic()
         self._writer.write(encode(message))
         try:
@@ -102,10 +111,6 @@ class There:
         self.rtt = min(self.rtt, took) if self.rtt else took
         return _expect(found, answer)
 
-    @property
-    def lost(self) -> LinkError | None:
-        return self._lost
-
     async def _read(self) -> None:
         decoder = Decoder()
         why = "the agent closed the connection: was it stopped?"
@@ -118,8 +123,8 @@ class There:
                         self._answers.put_nowait(message)
         except (OSError, ControlError) as error:
             why = f"the control connection broke: {error}"
-        self._lost = LinkLost(why)
-        self._answers.put_nowait(self._lost)
+        self.lost = LinkLost(why)
+        self._answers.put_nowait(self.lost)
         self.on_lost()
 
     async def close(self) -> None:
