@@ -2,8 +2,8 @@
 
 The ICV covers the addresses, so it proves that nobody translated them. Inside is a well-formed UDP
 datagram to the discard port, because connection tracking looks at what is inside AH over IPv6 and
-calls what it cannot parse invalid; its payload begins with the seal. The datagram's own checksum
-covers the addresses as well, without a key: it tells a translation from a change of the contents.
+calls what it cannot parse invalid; its payload begins with the seal. Keys and tag decide the
+contents, so when the ICV is wrong they tell a translation from a change on the way.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Ah(Codec):
             return None
         if hmac.compare_digest(_icv(keys, _header(keys, tag, packet), data), data[12:28]):
             return Reading(tag)
-        return Reading(tag, intact=False, note=CHANGED if _sound(packet, inside) else TRANSLATED)
+        return Reading(tag, intact=False, note=_what_happened(keys, tag, packet, inside))
 
     def quoted(self, keys: Keys, checks: Iterable[int], head: bytes) -> Tag | None:
         """By the SPI, and the sequence number where it was quoted (it is the octets 8 to 11).
@@ -106,13 +106,11 @@ class Ah(Codec):
         self, keys: Keys, tag: Tag, path: Path, ports: tuple[int, int], length: int
     ) -> bytes:
         family = path.family
-        before = LENGTH[family] + ip.UDP_HEADER_LENGTH
-        content = seal(keys, self.name, tag)
         inner = Path(family, path.source, path.destination, *ports)
-        inside = ip.udp(inner, content + bytes(length - before - len(content)))
-        fixed = _AH.pack(ip.UDP, LENGTH[family] // 4 - 2, 0, spi(keys, tag.check), tag.shot)
+        inside = _datagram(keys, tag, inner, length - LENGTH[family])
+        fixed = _fixed(keys, tag, family)
         blank = fixed + bytes(LENGTH[family] - FIXED_LENGTH) + inside
-        header = _sent_header(keys, tag, path.family, path.source, path.destination, length)
+        header = _sent_header(keys, tag, family, path.source, path.destination, length)
         sealed = fixed + _icv(keys, _immutable(header), blank) + blank[FIXED_LENGTH + ICV_LENGTH :]
         return header + sealed if family == 4 else sealed
 
@@ -121,9 +119,18 @@ def _smallest(family: int) -> int:
     return LENGTH[family] + ip.UDP_HEADER_LENGTH + TAG_LENGTH
 
 
+def _fixed(keys: Keys, tag: Tag, family: int) -> bytes:
+    return _AH.pack(ip.UDP, LENGTH[family] // 4 - 2, 0, spi(keys, tag.check), tag.shot)
+
+
 def _source_port(keys: Keys, tag: Tag) -> int:
     drawn = int.from_bytes(keys.derive("ah port", tag.check, tag.shot)[:2], "big")
     return FIRST_EPHEMERAL + drawn % (0x10000 - FIRST_EPHEMERAL)
+
+
+def _datagram(keys: Keys, tag: Tag, inner: Path, length: int) -> bytes:
+    filling = bytes(length - ip.UDP_HEADER_LENGTH - TAG_LENGTH)
+    return ip.udp(inner, seal(keys, Ah.name, tag) + filling)
 
 
 def _sent_header(
@@ -162,7 +169,13 @@ def _icv(keys: Keys, header: bytes, data: bytes) -> bytes:
     return hmac.digest(keys.derive("ah key"), header + blank, hashlib.sha256)[:ICV_LENGTH]
 
 
-def _sound(packet: Packet, inside: bytes) -> bool:
-    """Whether the datagram inside still has the checksum that its seen addresses ask for."""
-    path = Path(packet.family, packet.source, packet.destination)
-    return ip.checksum(ip.pseudo_header(path, ip.UDP, len(inside)) + inside) == 0
+def _what_happened(keys: Keys, tag: Tag, packet: Packet, inside: bytes) -> str:
+    """The ICV is wrong. Between other addresses the datagram would be the one we expect but for its
+    checksum (octets 6 and 7); so where nothing else differs, the addresses do.
+    """
+    ports = struct.unpack_from("!HH", inside)
+    seen = Path(packet.family, packet.source, packet.destination, *ports)
+    expected = _datagram(keys, tag, seen, len(inside))
+    unchanged = packet.payload.startswith(_fixed(keys, tag, packet.family))
+    unchanged = unchanged and (expected[:6], expected[8:]) == (inside[:6], inside[8:])
+    return TRANSLATED if unchanged and expected[6:8] != inside[6:8] else CHANGED

@@ -1,4 +1,4 @@
-"""IP, UDP and TCP headers: what is parsed, what is refused, and scapy's opinion of what is built."""
+"""IP, UDP and TCP headers: parsed, refused, and built as scapy builds them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from scapy.packet import Raw
 from scapy.utils import checksum as scapy_checksum
 
 from agent.errors import WireError
-from agent.wire import ip
+from agent.wire import codec, ip
 from agent.wire.base import Packet, Path
-from tests.unit.wire_shots import ENDS, KEYS, TAG, codec, path, seen
+from tests.unit.wire_shots import ENDS, KEYS, TAG, path, seen
 
 V4, V6 = ENDS[4], ENDS[6]
 
@@ -173,8 +173,8 @@ def test_malformed(data: bytes, told: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\0", b"\0\0\0", b"\xff\xff", b"\xff\xff\xff\xff", b"\xff\xfe\0\1", b"abc", bytes(range(255)),
-     b"\x80\0" * 300, b"\0\1\xff\xfe"],
+    [b"", b"\0", b"\0\0\0", b"\xff\xff", b"\xff\xff\xff\xff", b"\xff\xfe\0\1", b"abc",
+     bytes(range(255)), b"\x80\0" * 300, b"\0\1\xff\xfe"],
 )  # fmt: skip
 def test_checksum_is_scapys(data: bytes) -> None:
     assert ip.checksum(data) == scapy_checksum(data)
