@@ -46,13 +46,10 @@ def _nothing_crosses(conclusions: Iterable[Conclusion]) -> Iterator[str]:
     ]
     everything = len(new) > 1 and all(c.outcome is Outcome.LOST for c in new)
     if everything and any(c.check.kind == "icmp-echo" for c in new):
-        knob = "net.ipv4.ip_forward"
-        if new[0].check.family == 6:
-            knob = "net.ipv6.conf.all.forwarding"
         yield (
-            "Nothing crosses, not even ICMP echo: look first for a missing route, and for IP "
-            f"forwarding at the gateway ({knob}=1); if the control connection went the same way, "
-            "both are right, and a filter drops whatever no rule allows."
+            "Nothing that was asked crosses, not even ICMP echo, and yet the control connection "
+            "between the same hosts does: routes and IP forwarding are right, and a filter drops "
+            "whatever no rule of its allows."
         )
 
 
