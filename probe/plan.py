@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agent.model import Check, Direction, Flow
-from agent.wire import codec
-from scenarios import Expect, Row, Scenario
+from agent.wire import Codec, codec
+from scenarios import Expect, Row, Scenario, ScenarioError
 
 ORDER = (Direction.INBOUND, Direction.OUTBOUND)
 OPPOSITE = {Direction.INBOUND: Direction.OUTBOUND, Direction.OUTBOUND: Direction.INBOUND}
@@ -65,8 +65,19 @@ def make(
     return Plan(tuple(planned))
 
 
+def _check_source(row: Row, kind: Codec) -> None:
+    """A fixed source port needs shots that tell themselves apart on one and the same tuple."""
+    if isinstance(row.source_port, int) and (kind.stream or not kind.tagged):
+        what = "a TCP connection" if kind.stream else "one octet"
+        raise ScenarioError(
+            f"{row.kind}: source_port = {row.source_port}: {what} is known by a source port of its "
+            'own for every shot, so that it cannot be fixed; leave source_port out, or say "fresh"'
+        )
+
+
 def _pair(row: Row, direction: Direction, family: int, number: int) -> tuple[Planned, Planned]:
     kind = codec(row.kind)
+    _check_source(row, kind)
     source_port = kind.port if kind.fixed_source else None
     if row.source_port is not None:
         source_port = row.source_port if isinstance(row.source_port, int) else None

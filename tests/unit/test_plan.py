@@ -4,7 +4,7 @@ import pytest
 
 from agent.model import Direction, Flow
 from probe import plan as planning
-from scenarios import Expect, load, names
+from scenarios import Expect, Row, Scenario, ScenarioError, load, names
 
 
 @pytest.mark.parametrize("name", names())
@@ -58,3 +58,10 @@ def test_l2tp_in_the_clear_must_not_pass() -> None:
     new = [p.expected for p in plan.planned if p.check.flow is Flow.NEW]
     assert new
     assert set(new) == {Expect.BLOCK}
+
+
+@pytest.mark.parametrize("kind", ["nat-keepalive", "kerberos-tcp", "tcp:445"])
+def test_a_source_port_that_cannot_be_fixed_is_refused(kind: str) -> None:
+    scenario = Scenario("mine", "", "", (Row(kind, source_port=4500),))
+    with pytest.raises(ScenarioError, match="fresh"):
+        planning.make(scenario, 4)
