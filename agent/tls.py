@@ -8,13 +8,31 @@ Plain TLS-PSK would be shorter, but Python's ssl offers it only from 3.13 on.
 
 from __future__ import annotations
 
-import datetime
+import base64
 import os
 import ssl
 
 from agent.errors import AgentError
 
-NAME = "ipsec-probe"
+# What cryptography's x509 and serialization write for any key (RFC 8410), cut where the key's own
+# octets stand. A test has them write it anew: importing the two takes longer than a whole run's
+# packets. The dates are wide, because a host whose clock is wrong must still be able to test.
+_ED25519 = bytes.fromhex("300506032b6570")
+_NAME = bytes.fromhex("3016311430120603550403") + b"\x0c\x0bipsec-probe"  # the common name
+_PKCS8 = bytes.fromhex("302e020100") + _ED25519 + bytes.fromhex("04220420")
+_BEFORE_BODY = bytes.fromhex("3081f2")
+_BEFORE_KEY = (
+    bytes.fromhex("3081a5a003020102020101")  # version 3, serial number 1
+    + _ED25519
+    + _NAME  # the issuer
+    + b"\x30\x20\x17\x0d000101000000Z\x18\x0f99991231000000Z"  # not before, not after
+    + _NAME  # the subject
+    + bytes.fromhex("302a")
+    + _ED25519
+    + bytes.fromhex("032100")
+)
+_AFTER_KEY = bytes.fromhex("a316301430120603551d130101ff040830060101ff020100")  # CA, no CA below it
+_BEFORE_SIGNATURE = _ED25519 + bytes.fromhex("034100")
 
 
 def context(key: bytes, *, server: bool) -> ssl.SSLContext:
@@ -42,31 +60,16 @@ def context(key: bytes, *, server: bool) -> ssl.SSLContext:
 
 def credentials(key: bytes) -> tuple[bytes, bytes]:
     """(private key, certificate) in PEM: the same bytes wherever the same key is held."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     seed = HKDF(hashes.SHA256(), 32, salt=None, info=b"ipsec-probe control ed25519").derive(key)
     private = Ed25519PrivateKey.from_private_bytes(seed)
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private.public_key())
-        .serial_number(1)
-        # Wide bounds: a host whose clock is wrong must still be able to run the test.
-        .not_valid_before(datetime.datetime(2000, 1, 1))
-        .not_valid_after(datetime.datetime(9999, 12, 31))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(private, None)
-    )
+    to_be_signed = _BEFORE_KEY + private.public_key().public_bytes_raw() + _AFTER_KEY
+    certificate = _BEFORE_BODY + to_be_signed + _BEFORE_SIGNATURE + private.sign(to_be_signed)
+    body = base64.b64encode(_PKCS8 + seed).decode("ascii")  # one line of 64 characters
     return (
-        private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ),
-        certificate.public_bytes(serialization.Encoding.PEM),
+        f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n".encode("ascii"),
+        ssl.DER_cert_to_PEM_cert(certificate).encode("ascii"),
     )
