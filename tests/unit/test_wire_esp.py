@@ -13,7 +13,7 @@ from scapy.packet import Raw
 from agent.errors import WireError
 from agent.model import Tag
 from agent.wire import codec
-from agent.wire.base import Packet, seal
+from agent.wire.base import Keys, Packet, seal
 from agent.wire.esp import spi
 from tests.unit.wire_shots import ENDS, FOREIGN, KEYS, TAG, path, seen
 
@@ -54,6 +54,16 @@ def test_spi() -> None:
     assert max(spis) < 2**32
     assert len(set(spis)) == 2000
     assert spi(FOREIGN, 0) != spi(KEYS, 0)
+
+
+def test_no_spi_is_a_reserved_one() -> None:
+    """Not even where the first octets drawn are all zero, once in four thousand million."""
+
+    class Unlucky(Keys):
+        def derive(self, label: str, *numbers: int) -> bytes:
+            return bytes(32)
+
+    assert spi(Unlucky(bytes(32)), 1) == 256
 
 
 def test_no_iv_is_used_for_two_plaintexts() -> None:

@@ -129,6 +129,11 @@ def test_an_atomic_fragment_is_a_whole_packet() -> None:
     assert not ip.is_fragment(packet)
 
 
+def test_a_fragment_header_has_one_length_whatever_stands_in_its_reserved_octet() -> None:
+    data = bytes(v6() / IPv6ExtHdrFragment(m=1, res1=9, nh=17) / UDP(sport=1, dport=2))
+    assert ip.parse(data).header == data[:48]
+
+
 def test_dont_fragment_is_no_fragment() -> None:
     assert not ip.is_fragment(ip.parse(bytes(v4(flags="DF") / UDP())))
     assert not ip.is_fragment(Packet(4, 17, *V4, b""))

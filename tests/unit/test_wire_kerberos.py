@@ -158,7 +158,7 @@ def krb_error(code: int) -> bytes:
     )
 
 
-@pytest.mark.parametrize("code", [0, 6, 25, 52, 68, 127, 128, 300])
+@pytest.mark.parametrize("code", [-1, 0, 6, 25, 52, 68, 127, 128, 300])
 def test_the_code_of_an_error(code: int) -> None:
     message = krb_error(code)
     assert parse_error(message) == code

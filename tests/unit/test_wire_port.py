@@ -33,6 +33,8 @@ def test_where_a_message_ends(size: int | None) -> None:
     for early in (b"", message[:1], message[:27], message[:28]):
         assert TCP.message_length(early) is None
     assert UDP.message_length(message) is None
+    impossible = message[:27] + b"\0\0" + message[29:]
+    assert TCP.message_length(impossible) == 45  # never 0: a reader must get on
 
 
 def test_a_foreign_services_answer_is_what_has_come() -> None:
