@@ -1,0 +1,63 @@
+"""How long is the way back held open? The search, without sockets and without a clock.
+
+A stateful firewall lets a reply in for a while after the last packet it saw of the flow. The search
+says how long to stay silent next; the caller stays silent, sends one late reply, and says whether
+it arrived. Each arrival renews the firewall's memory, each failure means that it is gone and that
+the flow must be opened anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FIRST = 1.0  # seconds of the first silence
+GROWTH = 2.0
+PRECISION = 0.1  # of the answer, but never finer than SECOND
+SECOND = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The memory outlives ``at_least`` seconds of silence, and not ``less_than``.
+
+    ``less_than`` is None where the bound was reached with the way still open.
+    """
+
+    at_least: float
+    less_than: float | None
+
+
+@dataclass(slots=True)
+class Search:
+    """Ask ``silence()``, wait that long, tell ``answer()``; until ``silence()`` is None."""
+
+    bound: float  # seconds that one silence may last
+    _low: float = field(default=0.0, init=False)
+    _high: float | None = field(default=None, init=False)
+
+    def silence(self) -> float | None:
+        """Seconds to stay silent next; None when the answer is known."""
+        if self._high is None:
+            if self._low >= self.bound:
+                return None
+            return min(self.bound, max(FIRST, self._low * GROWTH))
+        if self._high - self._low <= max(SECOND, PRECISION * self._high):
+            return None
+        return (self._low + self._high) / 2
+
+    def answer(self, silence: float, arrived: bool) -> None:
+        """What became of the late reply after that silence."""
+        if arrived:
+            self._low = max(self._low, silence)
+        else:
+            self._high = silence if self._high is None else min(self._high, silence)
+
+    @property
+    def held(self) -> Held:
+        return Held(self._low, self._high)
+
+    def share(self) -> float:
+        """How far the search has got, 0 to 1, for a progress display."""
+        if self._high is None:
+            return min(0.9, self._low / self.bound) if self.bound else 0.9
+        return 0.95
