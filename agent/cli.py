@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
 import logging
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from agent.errors import AgentError, KeyFileError
+from agent.errors import AgentError
 
 if TYPE_CHECKING:
     from agent.daemon import Config
@@ -33,11 +34,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        config = _config(options)
-    except (AgentError, ValueError) as error:
-        print(f"probe-agent: {error}", file=sys.stderr)
-        return 2
-    return _serve(config)
+        try:
+            config = _config(options)
+        except (AgentError, ValueError) as error:
+            print(f"probe-agent: {error}", file=sys.stderr)
+            return 2
+        return _serve(config)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _say(text: str) -> None:
+    """To whoever still reads it: an agent whose output was closed serves on."""
+    try:
+        print(f"probe-agent: {text}", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,20 +98,19 @@ def _key(given: str | None) -> bytes:
     from agent import keys
 
     places = keys.candidates(given, os.environ)
-    if any(place.exists() for place in places):
+    if any(map(keys.is_there, places)):
         path, key = keys.find(given, os.environ)
-        print(f"probe-agent: the key is {path}", flush=True)
+        _say(f"the key is {path}")
         return key
     path = _new_key_place(places)
     key = keys.create(path)
-    print(
-        f"probe-agent: wrote a new key to {path}\n"
+    _say(
+        f"wrote a new key to {path}\n"
         f"  Copy it once to the near host, for example there:\n"
         f"    mkdir -p /etc/probe && scp root@{os.uname().nodename}:{path} {keys.SYSTEM_KEY} && "
         f"chmod 600 {keys.SYSTEM_KEY}\n"
         f"  Then, on the near host:\n"
-        f"    probe run --peer {os.uname().nodename}",
-        flush=True,
+        f"    probe run --peer {os.uname().nodename}"
     )
     return key
 
@@ -114,19 +125,27 @@ def _serve(config: Config) -> int:
 
     try:
         return asyncio.run(_run(config))
-    except KeyboardInterrupt:
-        return 0
-    except OSError as error:
-        where = f"{config.listen or 'every address'}, TCP {config.port}"
-        print(
-            f"probe-agent: cannot listen on {where}: {error.strerror or error}. Is an agent "
-            "running already? Else choose another --port (and the same for `probe run`)",
-            file=sys.stderr,
-        )
-        return 3
-    except (AgentError, KeyFileError) as error:
+    except AgentError as error:
         print(f"probe-agent: {error}", file=sys.stderr)
         return 3
+
+
+def _place(config: Config) -> str:
+    return f"{config.listen or 'every address'}, TCP {config.port}"
+
+
+def _no_listening(config: Config, error: OSError) -> str:
+    """Why not, and what to do."""
+    # asyncio wraps the system's own words in a sentence of its own
+    why = os.strerror(error.errno) if error.errno else str(error)
+    advice = {
+        errno.EADDRINUSE: "Is an agent running already? Else choose another --port (and the same "
+        "for `probe run`)",
+        errno.EADDRNOTAVAIL: "No interface of this host has that address: look at `ip address`, "
+        "or leave --listen out",
+        errno.EACCES: "A port below 1024 takes root or CAP_NET_BIND_SERVICE: choose another --port",
+    }.get(error.errno or 0, "Look at --listen and --port")
+    return f"cannot listen on {_place(config)}: {why}. {advice}"
 
 
 async def _run(config: Config) -> int:
@@ -134,27 +153,20 @@ async def _run(config: Config) -> int:
 
     from agent.daemon import Daemon
     from agent.ledger import Ledger, state_directory
-    from agent.linux.capture import Capture
-    from agent.station import PRIVILEGE
 
-    try:
-        Capture().close()
-    except PermissionError:
-        raise AgentError(PRIVILEGE.format(side="far")) from None
     ledger = Ledger(state_directory(os.environ) / "flows.sqlite")
-    for trouble in ledger.troubles:
+    for trouble in ledger.news():
         print(f"probe-agent: {trouble}", file=sys.stderr)
     daemon = Daemon(config, ledger)
-    server = await daemon.start()
+    try:
+        server = await daemon.start()
+    except OSError as error:
+        raise AgentError(_no_listening(config, error)) from error
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    print(
-        f"probe-agent: {__version__} listens on {config.listen or 'every address'}, "
-        f"TCP {config.port}",
-        flush=True,
-    )
+    _say(f"{__version__} listens on {_place(config)}")
     async with server:
         await stopping.wait()
         server.close()

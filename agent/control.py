@@ -152,7 +152,7 @@ class Decoder:
                 raise ControlError("a control message is too long")
             try:
                 yield _decoder.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise ControlError(f"a control message is malformed: {error}") from error
         if len(self._buffer) > MAX_LINE:
             raise ControlError("a control message is too long")

@@ -12,18 +12,20 @@ import logging
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agent import __version__, tls
 from agent.control import PROTOCOL, AnyMessage, Decoder, Hello, Oops, Open, Seen, Welcome, encode
-from agent.errors import AgentError, ControlError
+from agent.errors import AgentError, ControlError, in_one_line
 from agent.ledger import Ledger
 from agent.linux.host import Host
 from agent.model import Side, Sighting
-from agent.station import Station
+from agent.station import Station, no_sockets
 
 HANDSHAKE_SECONDS = 5.0
 HELLO_SECONDS = 5.0
 IDLE_SECONDS = 120.0  # a run asks something at least this often
+CLOSE_SECONDS = 1.0
 MAX_SESSIONS = 16
 
 log = logging.getLogger("probe-agent")
@@ -47,7 +49,12 @@ class Daemon:
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def start(self) -> asyncio.Server:
-        """Listens. OSError when the port is taken."""
+        """Listens. OSError when the port is taken; AgentError without the privilege to work."""
+        try:
+            self._host.open()
+        except OSError as error:
+            raise AgentError(no_sockets(Side.FAR, error)) from error
+        asyncio.get_running_loop().set_exception_handler(_note_trouble)
         return await asyncio.start_server(
             self._accept,
             self._config.listen,
@@ -69,19 +76,30 @@ class Daemon:
         task = asyncio.current_task()
         assert task is not None
         peer = plain(writer.get_extra_info("peername")[0])
+        refusal: Oops | None = None
         if not self._allowed(peer):
-            log.warning("%s is not allowed here", peer)
-            await self._end(writer, Oops("denied", f"the agent does not allow {peer} (--allow)"))
-            return
-        if len(self._sessions) >= MAX_SESSIONS:
-            text = "the agent has too many sessions at once; try again soon"
-            await self._end(writer, Oops("busy", text))
-            return
+            log.warning("%s is not allowed here (--allow)", peer)
+            refusal = Oops(
+                "denied",
+                f"the agent does not allow {peer}. On the far host, start it with --allow {peer}, "
+                "beside what it allows already",
+            )
+        elif len(self._sessions) >= MAX_SESSIONS:
+            refusal = Oops("busy", "the agent has too many sessions at once; try again soon")
         self._sessions.add(task)
         try:
-            await _Session(self._host, self._ledger, reader, writer, peer).run()
-        except (OSError, ControlError, TimeoutError) as error:
-            log.warning("%s: session ended: %s", peer, error or type(error).__name__)
+            session = _Session(self._host, self._ledger, reader, writer, peer)
+            await (session.refuse(refusal) if refusal else session.run())
+        except ControlError as error:
+            log.warning("%s: session ended: %s", peer, error)
+            session.say(Oops("bad", str(error)))
+        except TimeoutError:
+            log.warning("%s: session ended: it said nothing for too long", peer)
+        except OSError as error:
+            log.warning("%s: session ended: %s", peer, error)
+        except Exception as error:  # noqa: BLE001 - one session's end must not be the others'
+            log.error("%s: session ended by a fault of ours: %s", peer, in_one_line(error))
+            session.say(Oops("bad", f"a fault in the agent: {in_one_line(error)}"))
         finally:
             self._sessions.discard(task)
             await self._end(writer)
@@ -93,13 +111,13 @@ class Daemon:
         return any(address in network for network in self._config.allow)
 
     @staticmethod
-    async def _end(writer: asyncio.StreamWriter, last: Oops | None = None) -> None:
+    async def _end(writer: asyncio.StreamWriter) -> None:
+        """Closes politely, for as long as the other end plays along."""
         with contextlib.suppress(OSError, TimeoutError):
-            if last is not None:
-                writer.write(encode(last))
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 writer.close()
                 await writer.wait_closed()
+        writer.transport.abort()
 
 
 class _Session:
@@ -115,6 +133,7 @@ class _Session:
         self._writer = writer
         self._peer = peer
         self._address = plain(writer.get_extra_info("sockname")[0])
+        self._ledger = ledger
         self._station = Station(Side.FAR, host, ledger, self._report)
         self._seen = 0
 
@@ -133,19 +152,27 @@ class _Session:
                         if not greeted:
                             return
                     else:
-                        self._say(self._answer(message))
+                        self.say(self._answer(message))
                 await self._writer.drain()
         finally:
             self._station.close()
             if greeted:
                 log.info("%s: session ended, %d sightings", self._peer, self._seen)
+                for trouble in self._ledger.news():
+                    log.warning("%s", trouble)
+
+    async def refuse(self, why: Oops) -> None:
+        """Hears the greeting first: what is closed with words unread takes its own along."""
+        async with asyncio.timeout(HELLO_SECONDS):
+            await self._reader.read(65_536)
+        self.say(why)
 
     def _greet(self, message: AnyMessage) -> bool:
         if not isinstance(message, Hello):
-            self._say(Oops("bad", "a session begins with a hello"))
+            self.say(Oops("bad", "a session begins with a hello"))
             return False
         if message.protocol != PROTOCOL:
-            self._say(
+            self.say(
                 Oops(
                     "version",
                     f"the agent is version {__version__} (protocol {PROTOCOL}) and this is version "
@@ -155,7 +182,7 @@ class _Session:
             )
             return False
         log.info("%s: session of %s, version %s", self._peer, message.name, message.version)
-        self._say(Welcome(PROTOCOL, __version__, socket.gethostname(), self._address, self._peer))
+        self.say(Welcome(PROTOCOL, __version__, socket.gethostname(), self._address, self._peer))
         return True
 
     def _answer(self, message: AnyMessage) -> AnyMessage:
@@ -172,11 +199,18 @@ class _Session:
 
     def _report(self, sightings: list[Sighting]) -> None:
         self._seen += len(sightings)
-        self._say(Seen(sightings))
+        self.say(Seen(sightings))
 
-    def _say(self, message: AnyMessage) -> None:
+    def say(self, message: AnyMessage) -> None:
         if not self._writer.is_closing():
             self._writer.write(encode(message))
+
+
+def _note_trouble(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What goes wrong outside of any session: one line in the log, and the agent serves on."""
+    error = context.get("exception")
+    what = in_one_line(error) if error is not None else context.get("message", "")
+    log.error("a fault in the agent: %s", what)
 
 
 def plain(address: str) -> str:

@@ -142,7 +142,11 @@ class Engine:
                     continue
             path = Path(check.family, self.local, self.peer, source_port, check.destination_port)
             kind = self.codecs[check.kind]
-            data = kind.request(self.keys, tag, path, check.size)
+            try:
+                data = kind.request(self.keys, tag, path, check.size)
+            except WireError as error:  # a size that this kind cannot have
+                actions.append(self._unsent(tag, path, str(error), now))
+                continue
             actions.append(
                 Connect(tag, path, data) if kind.stream else Transmit(tag, kind, path, data)
             )
@@ -186,7 +190,10 @@ class Engine:
             packet.source_port,
         )
         size = self.checks[check.partner].size
-        data = kind.answer(self.keys, reply, back, packet.payload, size)
+        try:
+            data = kind.answer(self.keys, reply, back, packet.payload, size)
+        except WireError:
+            return []  # what is shorter than any answer gets none
         return [Transmit(reply, kind, back, data)]
 
     # -- seeing ----------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def find(given: str | None, environ: Mapping[str, str]) -> tuple[Path, bytes]:
     """The key and where it was found. KeyFileError when there is none or it cannot be trusted."""
     places = candidates(given, environ)
     for place in places:
-        if place.exists():
+        if is_there(place):
             return place, load(place)
     raise KeyFileError(
         f"no key found ({', '.join(map(str, places))}). The agent writes one when it first starts: "
@@ -40,10 +40,22 @@ def find(given: str | None, environ: Mapping[str, str]) -> tuple[Path, bytes]:
     )
 
 
+def is_there(place: Path) -> bool:
+    """Whether something has that name. KeyFileError where even that may not be known."""
+    try:
+        place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise KeyFileError(f"cannot read the key {place}: {error.strerror}") from error
+    return True
+
+
 def load(path: Path) -> bytes:
     """The 32 octets in ``path``. KeyFileError for a bad mode, a bad form, or no access."""
     try:
-        with path.open("rb") as file:
+        # O_NONBLOCK: a pipe by that name must not hold us up.
+        with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             text = file.read(4096)
     except OSError as error:
@@ -77,6 +89,10 @@ def create(path: Path) -> bytes:
         raise KeyFileError(f"{path} exists already; it is left as it is") from None
     except OSError as error:
         raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key.hex() + "\n")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key.hex() + "\n")
+    except OSError as error:  # a full disk: half a key must not stay behind
+        path.unlink(missing_ok=True)
+        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
     return key

@@ -62,6 +62,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.troubles: list[str] = []
+        self._told = 0
         self._database: sqlite3.Connection | None = None
         for _ in range(2):
             try:
@@ -148,6 +149,11 @@ class Ledger:
         # Within one boot the uptime is right whatever was done to the clock.
         seconds = now.uptime - uptime if boot == now.boot else now.wall - wall
         return max(0.0, float(seconds)), str(what)
+
+    def news(self) -> list[str]:
+        """The troubles that came up since this was last asked."""
+        new, self._told = self.troubles[self._told :], len(self.troubles)
+        return new
 
     def close(self) -> None:
         if self._database is not None:

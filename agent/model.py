@@ -96,10 +96,11 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class PortHeld:
-    """A port that another program holds on this host."""
+    """A port that we could not have on this host."""
 
     protocol: int  # 6 or 17
     port: int
+    taken: bool = True  # by another program; False: we lack the privilege for a low port
 
 
 @dataclass(frozen=True, slots=True)

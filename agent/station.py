@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from agent import orders
 from agent.control import (
     AnyMessage,
     Await,
@@ -79,12 +81,16 @@ class Station:
             return Oops("bad", "no run has been opened")
         match message:
             case Prepare(volleys):
+                orders.check_volleys(self.engine.checks, self._originated(), volleys)
                 return self._prepare(self.engine.fresh_ports_needed(volleys))
             case Await(ports):
+                orders.check_ports(self.engine.checks, ports)
                 for use in ports:
                     self.engine.peer_port(Tag(use.check, use.shot), use.port)
                 return Awaiting()
             case Fire(volleys, gap):
+                orders.check_volleys(self.engine.checks, self._originated(), volleys)
+                orders.check_gap(gap)
                 self.feed(FireVolleys(volleys, gap))
                 return Firing()
             case Collect():
@@ -99,16 +105,20 @@ class Station:
     def _open(self, message: Open) -> Opened | Oops:
         if self._joined:
             return Oops("bad", "a run is open already")
+        orders.check_open(message)
         keys = Keys(message.secret)
         self.engine = Engine(self.side, keys, message.checks, message.local, message.peer)
         priors = self._priors(message)
         try:
             self._host.join(self)
-        except PermissionError as error:
-            raise AgentError(PRIVILEGE.format(side=self.side)) from error
+        except OSError as error:
+            raise AgentError(no_sockets(self.side, error)) from error
         self._joined = True
         self._base = (*self._host.captured(), self._host.overflowed())
         return Opened(self.facts(), priors)
+
+    def _originated(self) -> list[Check]:
+        return [check for check in self.engine.checks.values() if self.engine.originates(check)]
 
     def _prepare(self, needed: list[tuple[Tag, Codec]]) -> Prepared:
         uses: list[PortUse] = []
@@ -173,6 +183,8 @@ class Station:
     # -- sightings ---------------------------------------------------------------------------
 
     def _note(self, sighting: Sighting) -> None:
+        if sighting.event is Event.UNSENT:  # the engine's clock is not that of the calendar
+            sighting = replace(sighting, time=time.time())
         self._pending.append(sighting)
         if sighting.event is Event.ARRIVED:
             self._arrived[sighting.check] = sighting.source
@@ -241,6 +253,13 @@ class Station:
         self._timer = self._flush_timer = None
         self._remember()
         self._host.leave(self)
+
+
+def no_sockets(side: Side, error: OSError) -> str:
+    """Why this host cannot take part, and what to do."""
+    if isinstance(error, PermissionError):
+        return PRIVILEGE.format(side=side)
+    return f"the {side} host cannot open the sockets it needs: {error.strerror or error}"
 
 
 PRIVILEGE = (

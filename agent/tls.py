@@ -73,3 +73,8 @@ def credentials(key: bytes) -> tuple[bytes, bytes]:
         f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n".encode("ascii"),
         ssl.DER_cert_to_PEM_cert(certificate).encode("ascii"),
     )
+
+
+def is_an_agents(certificate: bytes) -> bool:
+    """Whether a certificate (DER) is one that an agent makes, whatever its key."""
+    return certificate.count(_NAME) == 2

@@ -7,12 +7,14 @@ wrong; 3 it could not be tested; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from agent import __version__
 
@@ -34,16 +36,57 @@ exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be test
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    _prepare_output()
     try:
+        options = _parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except KeyboardInterrupt:
-        print("probe: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return WRONG
+        return _fail(INTERRUPTED, "interrupted")
+    except OSError as error:
+        return _fail(WRONG, f"cannot write the output: {error.strerror or error}")
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+
+
+# -- output ------------------------------------------------------------------------------------
+
+
+def _prepare_output() -> None:
+    """A stream that is closed, or that has not our letters, is no reason to fail."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we live
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _print(text: str, stream: TextIO | None = None) -> None:
+    """A reader that went away (``| head``) is no error. OSError for a full disk."""
+    stream = stream or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        _silence(stream)
+
+
+def _flush(stream: TextIO) -> None:
+    """So that the interpreter finds nothing left to complain of at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        _silence(stream)
+
+
+def _silence(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _fail(code: int, text: object) -> int:
+    _print(f"probe: {text}", sys.stderr)
+    return code
 
 
 # -- the command line --------------------------------------------------------------------------
@@ -112,35 +155,41 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     add("--strict", action="store_true", help="what state may have let through is a failure")
     add(
         "--state-timeout",
-        type=_seconds,
+        type=_state_timeout,
         default=600.0,
         metavar="S",
         help="how long a firewall may remember a flow (default: 600)",
     )
-    add("--timeout", type=_seconds, default=1.0, metavar="S", help="silence counts after S seconds")
+    add("--timeout", type=_wait, default=1.0, metavar="S", help="silence counts after S seconds")
     add("--shots", type=_shots, default=3, metavar="N", help="packets of each check (default: 3)")
 
 
-def _number(text: str, low: float, high: float, what: str) -> float:
+def _number(
+    text: str, low: float, high: float, what: str, kind: type[float] | type[int] = float
+) -> float:
     try:
-        value = float(text)
+        value = kind(text)
     except ValueError:
-        value = -1.0
+        value = -1
     if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text}: {what} from {low:g} to {high:g}")
+        raise argparse.ArgumentTypeError(f"{text}: {what} from {low:g} to {high:.8g}")
     return value
 
 
 def _port(text: str) -> int:
-    return int(_number(text, 1, 65_535, "a port is a number"))
+    return int(_number(text, 1, 65_535, "a port is a number", int))
 
 
-def _seconds(text: str) -> float:
-    return _number(text, 0.01, 86_400, "a number of seconds")
+def _wait(text: str) -> float:
+    return _number(text, 0.01, 60, "a number of seconds")
+
+
+def _state_timeout(text: str) -> float:
+    return _number(text, 0, 604_800, "a number of seconds")
 
 
 def _shots(text: str) -> int:
-    return int(_number(text, 1, 50, "a number"))
+    return int(_number(text, 1, 50, "a number", int))
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -148,6 +197,8 @@ def _kinds(text: str) -> tuple[str, ...]:
     from agent.wire import codec
 
     kinds = tuple(kind.strip() for kind in text.split(",") if kind.strip())
+    if not kinds:
+        raise argparse.ArgumentTypeError("name at least one kind, as in --only esp,ike")
     for kind in kinds:
         try:
             codec(kind)
@@ -159,31 +210,50 @@ def _kinds(text: str) -> tuple[str, ...]:
 # -- commands ----------------------------------------------------------------------------------
 
 
-def _fail(code: int, text: object) -> int:
-    print(f"probe: {text}", file=sys.stderr)
-    return code
-
-
 def _run(options: argparse.Namespace) -> int:
     import asyncio
 
     from agent import keys
-    from agent.errors import AgentError, KeyFileError
-    from probe.link import ProbeError
-    from probe.run import exit_code, run
+    from agent.errors import KeyFileError
+    from probe.run import WrongRequest, exit_code, run
     from scenarios import ScenarioError
 
     try:
+        _check_place(options.json)
         request = _request(options, keys.find(options.key, os.environ)[1])
         with ExitStack() as stack:
             progress = _progress(stack)
             finished = asyncio.run(run(request, progress))
-    except (KeyFileError, ScenarioError) as error:
+    except (KeyFileError, ScenarioError, WrongRequest, _NoPlace) as error:
         return _fail(WRONG, error)
-    except (ProbeError, AgentError) as error:
-        return _fail(UNTESTED, error)
-    _show(finished, options.json)
-    return exit_code(finished)
+    # The run is over. What is left is quick, and a second Ctrl-C must not tear it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        written = _show(finished, options.json)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return exit_code(finished) if written or finished.interrupted else WRONG
+
+
+class _NoPlace(Exception):
+    """The JSON cannot be written there."""
+
+
+def _check_place(json_to: str | None) -> None:
+    """Now, and not when the run is over and its result would be lost."""
+    if json_to is None or json_to == "-":
+        return
+    place = Path(json_to)
+    try:
+        why = "it is a directory" if place.is_dir() else ""
+        if not why and not place.exists() and not place.parent.is_dir():
+            why = f"there is no directory {place.parent}"
+    except OSError as error:
+        why = str(error.strerror)
+    if not why and not os.access(place if place.exists() else place.parent, os.W_OK):
+        why = "writing is not permitted there"
+    if why:
+        raise _NoPlace(f"--json {json_to}: {why}")
 
 
 def _request(options: argparse.Namespace, key: bytes) -> Request:
@@ -225,32 +295,36 @@ def _progress(stack: ExitStack) -> Callable[[str, float], None]:
     return lambda text, share: bar.update(task, description=text, completed=share)
 
 
-def _show(finished: Finished, json_to: str | None) -> None:
+def _show(finished: Finished, json_to: str | None) -> bool:
+    """False when the JSON could not be written after all."""
     from probe.report import json, table
 
     stream = sys.stderr if json_to == "-" else sys.stdout
-    if finished.error and not finished.interrupted:
-        print(f"probe: {finished.error}", file=sys.stderr)
+    written = json_to is None or json_to == "-" or _write(json_to, json.render(finished.result))
+    if finished.error:
+        _print(f"probe: {finished.error}", sys.stderr)
     seen = any(conclusion.shots for conclusion in finished.result.conclusions)
     if seen or not finished.error:
         width = _width(stream)
         colour = table.wants_colour(stream, os.environ)
-        print(table.render(finished.result, colour=colour, width=width), file=stream)
-    if json_to is None:
-        return
-    text = json.render(finished.result)
+        _print(table.render(finished.result, colour=colour, width=width), stream)
     if json_to == "-":
-        print(text)
-        return
+        _print(json.render(finished.result))
+    return written
+
+
+def _write(path: str, text: str) -> bool:
     try:
-        Path(json_to).write_text(text + "\n", encoding="utf-8")
+        Path(path).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        print(f"probe: cannot write {json_to}: {error.strerror}", file=sys.stderr)
+        _print(f"probe: cannot write {path}: {error.strerror}", sys.stderr)
+        return False
+    return True
 
 
-def _width(stream: object) -> int:
+def _width(stream: TextIO) -> int:
     try:
-        return max(80, min(120, os.get_terminal_size(stream.fileno()).columns))  # type: ignore[attr-defined]
+        return max(80, min(120, os.get_terminal_size(stream.fileno()).columns))
     except OSError:
         return 80
 
@@ -261,13 +335,13 @@ def _lab(options: argparse.Namespace) -> int:
     try:
         if options.list:
             for name in firewall_names():
-                print(f"{name:<18} {load_firewall(name).description}")
+                _print(f"{name:<18} {load_firewall(name).description}")
             return 0
         return run_lab(
             load_firewall(options.firewall), options.scenario, options.family, _passed_on(options)
         )
     except LabError as error:
-        return _fail(WRONG, error)
+        return _fail(error.exit_code, error)
 
 
 def _passed_on(options: argparse.Namespace) -> list[str]:
@@ -293,16 +367,16 @@ def _scenarios(options: argparse.Namespace) -> int:
     try:
         if options.action is None:
             for name in names():
-                print(f"{name:<16} {load(name).title}")
+                _print(f"{name:<16} {load(name).title}")
             return 0
         if options.name is None:
             return _fail(WRONG, "scenarios show: which one? `probe scenarios` lists them")
         scenario = load(options.name)
     except ScenarioError as error:
         return _fail(WRONG, error)
-    print(f"{scenario.title}\n\n{scenario.description.strip()}\n")
+    _print(f"{scenario.title}\n\n{scenario.description.strip()}\n")
     for row in scenario.rows:
-        print(f"  {row.label or row.kind:<20} {row.direction}")
+        _print(f"  {row.label or row.kind:<20} {row.direction}")
     return 0
 
 
@@ -316,5 +390,5 @@ def _keygen(options: argparse.Namespace) -> int:
         keys.create(path)
     except KeyFileError as error:
         return _fail(WRONG, error)
-    print(f"wrote a new key to {path}; the other host needs the same file, mode 0600")
+    _print(f"wrote a new key to {path}; the other host needs the same file, mode 0600")
     return 0

@@ -37,6 +37,8 @@ class Evidence:
     far_address: str = ""
     near_seen_as: str = ""  # near's address in far's eyes; another one: near is behind NAT
     not_applicable: Mapping[int, str] = field(default_factory=dict)  # check number → why
+    # The requests that the run was still waiting for when it broke off; None: it did not.
+    unsettled: Direction | None = None
 
     def facts(self, side: Side) -> Facts | None:
         return self.near if side is Side.NEAR else self.far
@@ -203,6 +205,8 @@ class _Case:
         facts = self.evidence.facts(side)
         if facts is None:
             return Judgement(Outcome.UNOBSERVED, f"the report of the {side} host is missing")
+        if self._unsettled(check):
+            return Judgement(Outcome.UNOBSERVED, "the run ended before this was seen to leave")
         if facts.capture_dropped:
             return Judgement(
                 Outcome.UNOBSERVED,
@@ -223,6 +227,12 @@ class _Case:
         if not delivered:
             return self._stopped_at_host(check, arrived)
         share = len(delivered) / len(left)
+        if share < SOUND and (self._unsettled(check) or not self.evidence.facts(target(check))):
+            return Judgement(
+                Outcome.UNOBSERVED,
+                f"{len(delivered)} of {words.count(len(left))} were seen at {target(check)} when "
+                "the run ended: what became of the others is not known",
+            )
         if share < SOUND:
             wanted = max(0, 12 - len(left))
             return Judgement(Outcome.LOSSY, words.lossy(check, left, arrived, delivered), wanted)
@@ -231,6 +241,9 @@ class _Case:
             return Judgement(Outcome.STATE_POSSIBLE, opened)
         note = words.foreign(check) if any(track.foreign for track in delivered) else ""
         return Judgement(Outcome.DELIVERED, note)
+
+    def _unsettled(self, check: Check) -> bool:
+        return self._request(check).direction is self.evidence.unsettled
 
     def _silence(self, check: Check, left: Sequence[Track]) -> Judgement:
         """Left, and never seen at the other end."""
@@ -241,6 +254,8 @@ class _Case:
                     Outcome.REFUSED, words.refused(check, track.refused, self.evidence)
                 )
         facts = self.evidence.facts(sink)
+        if facts is not None and self._unsettled(check):
+            return Judgement(Outcome.UNOBSERVED, "the run ended before its silence could count")
         if facts is None:
             return Judgement(
                 Outcome.UNOBSERVED,

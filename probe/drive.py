@@ -7,6 +7,7 @@ the wait ends as soon as nothing is missing any more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from agent.control import (
 )
 from agent.model import Check, Direction, Event, Facts, Flow, Prior, Side, Sighting, Volley
 from probe.correlate import Evidence, more_shots, silent_beside_refused
+from probe.dial import LinkError
 from probe.link import Asked, LinkLost
 from probe.plan import ORDER, Plan
 from probe.tracks import is_stream, target
@@ -35,6 +37,7 @@ GAP = 0.0005  # seconds between shots of the first round
 PATIENT_GAP = 0.01  # of later rounds: spread out, so that a burst of loss cannot hit them all
 BRIEF = 0.2  # seconds, and four round trips, before a silent check is asked again
 POLITE_GAP = 1.1  # where a router limits its ICMP errors to one a second
+CLOSE_SECONDS = 1.0
 MAX_ROUNDS = 5
 POLITE_ROUNDS = 2
 
@@ -55,6 +58,7 @@ class _Record:
     facts: dict[Side, Facts] = field(default_factory=dict)
     priors: dict[Side, Sequence[Prior]] = field(default_factory=dict)
     next_shot: Counter[int] = field(default_factory=Counter)
+    unsettled: Direction | None = None  # asked, and not waited for to the end
 
 
 class Drive:
@@ -104,14 +108,27 @@ class Drive:
             not_applicable=self._not_applicable,
         )
 
+    @property
+    def unsettled(self) -> Direction | None:
+        """The requests among whose answers the run broke off: silence there proves nothing yet."""
+        return self._record.unsettled
+
     # -- the run -------------------------------------------------------------------------------
 
     async def run(self, secret: bytes) -> None:
-        """Opens, fires in both directions, collects. LinkLost when the far end breaks off."""
+        """Opens, fires in both directions, collects. LinkLost when the far end breaks off.
+
+        Cancelled, it still tells both ends to stop.
+        """
         await self._open(secret)
         try:
             for place, direction in enumerate(d for d in ORDER if self._requests(d)):
+                self._record.unsettled = direction
                 await self._one_direction(direction, place / 2)
+                self._record.unsettled = None
+        except LinkLost:
+            self._record.facts.pop(Side.FAR, None)
+            raise
         finally:
             await self._close()
 
@@ -202,11 +219,12 @@ class Drive:
             self._record.facts[side] = collected.facts
 
     async def _close(self) -> None:
+        """Stops both ends. A far end that does not confirm it stops with the connection."""
+        far = self._asked[Side.FAR]
         for side in (Side.NEAR, Side.FAR):
-            try:
-                await self._asked[side].ask(Close(), Closed)
-            except LinkLost:
-                self._record.facts.pop(side, None)
+            with contextlib.suppress(LinkError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS + 4 * far.rtt):
+                    await self._asked[side].ask(Close(), Closed)
 
 
 class _Missing:

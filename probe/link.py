@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import ssl
 import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from agent import __version__, tls
+from agent import __version__
 from agent.control import (
     PROTOCOL,
     AnyMessage,
@@ -22,30 +20,14 @@ from agent.control import (
     Welcome,
     encode,
 )
-from agent.errors import AgentError, ControlError
+from agent.errors import ControlError
 from agent.model import Sighting
 from agent.station import Station
+from probe.dial import LinkError, dial
 
-CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 
 M = TypeVar("M", bound=Message)
-
-
-class ProbeError(Exception):
-    """Root of what the operator's end raises on purpose. The text says what to do next."""
-
-
-class LinkError(ProbeError):
-    """The far agent cannot be talked to."""
-
-
-class Unreachable(LinkError):
-    """No TCP connection: ``silent`` when nothing at all came back."""
-
-    def __init__(self, text: str, *, silent: bool) -> None:
-        super().__init__(text)
-        self.silent = silent
 
 
 class LinkLost(LinkError):
@@ -90,6 +72,7 @@ class There:
         self._writer = writer
         self._report = report
         self._answers: asyncio.Queue[AnyMessage | LinkError] = asyncio.Queue()
+        self._stale = 0  # answers still to come to questions that were given up
         self.lost: LinkError | None = None
         self.rtt = 0.0  # seconds that the shortest answer took
         self.on_lost: Callable[[], None] = lambda: None
@@ -102,14 +85,25 @@ class There:
         self._writer.write(encode(message))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                found = await self._answers.get()
+                found = await self._next_answer()
         except TimeoutError:
-            raise LinkLost(f"the agent did not answer for {ANSWER_SECONDS:.0f} s") from None
+            self.lost = LinkLost(f"the agent did not answer for {ANSWER_SECONDS:.0f} s")
+            raise self.lost from None
+        except asyncio.CancelledError:
+            self._stale += 1
+            raise
         if isinstance(found, LinkError):
             raise found
         took = time.monotonic() - start
         self.rtt = min(self.rtt, took) if self.rtt else took
         return _expect(found, answer)
+
+    async def _next_answer(self) -> AnyMessage | LinkError:
+        while True:
+            found = await self._answers.get()
+            if isinstance(found, LinkError) or self._stale == 0:
+                return found
+            self._stale -= 1
 
     async def _read(self) -> None:
         decoder = Decoder()
@@ -123,7 +117,7 @@ class There:
                         self._answers.put_nowait(message)
         except (OSError, ControlError) as error:
             why = f"the control connection broke: {error}"
-        self.lost = LinkLost(why)
+        self.lost = self.lost or LinkLost(why)
         self._answers.put_nowait(self.lost)
         self.on_lost()
 
@@ -142,31 +136,11 @@ def _expect(found: Message, answer: type[M]) -> M:
     raise LinkError(f"the agent answered with a {type(found).__name__}: it speaks another protocol")
 
 
-async def resolve(host: str, port: int, family: int | None) -> tuple[int, str]:
-    """(4 or 6, address). LinkError when the name has no address."""
-    families = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            host, port, family=families[family], type=socket.SOCK_STREAM
-        )
-    except (socket.gaierror, UnicodeError) as error:
-        asked = f" as an IPv{family} address" if family else ""
-        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
-        raise LinkError(
-            f"{host} cannot be resolved{asked} ({reason}). Check the spelling, or give the address"
-        ) from error
-    kind, _, _, _, address = found[0]
-    text = str(address[0])
-    if len(address) > 3 and address[3] and "%" not in text:
-        text += f"%{socket.if_indextoname(int(address[3]))}"
-    return (6 if kind == socket.AF_INET6 else 4), text
-
-
 async def connect(
     address: str, port: int, key: bytes, name: str, report: Callable[[list[Sighting]], None]
 ) -> tuple[There, Welcome]:
     """A greeted agent. LinkError says which of the ways to fail it was, and what to do."""
-    reader, writer = await _dial(address, port, key)
+    reader, writer = await dial(address, port, key)
     there = There(reader, writer, report)
     try:
         welcome = await there.ask(Hello(PROTOCOL, __version__, name), Welcome)
@@ -175,7 +149,7 @@ async def connect(
         raise LinkError(
             f"{address}:{port} took the key and then broke off ({error}). Look at the agent's log"
         ) from error
-    except LinkError:
+    except BaseException:
         await there.close()
         raise
     if welcome.protocol != PROTOCOL:
@@ -189,47 +163,3 @@ def _other_version(version: str, protocol: int) -> str:
         f"the agent is version {version} (protocol {protocol}) and this is version {__version__} "
         f"(protocol {PROTOCOL}). Install the same version on both hosts"
     )
-
-
-async def _dial(
-    address: str, port: int, key: bytes
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    context = tls.context(key, server=False)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            return await asyncio.open_connection(address, port, ssl=context)
-    except TimeoutError:
-        raise Unreachable(
-            f"{address} does not answer on TCP {port} (waited {CONNECT_SECONDS:.0f} s). Does a "
-            f"firewall between drop it? The control connection needs TCP {port} from near to far",
-            silent=True,
-        ) from None
-    except ssl.SSLCertVerificationError:
-        raise LinkError(
-            f"the agent at {address}:{port} holds another key. Copy the key file from the far "
-            "host to this one again (mode 0600), or name it with --key"
-        ) from None
-    except ssl.SSLError as error:
-        raise LinkError(
-            f"what answers at {address}:{port} is not a probe agent, or holds another key "
-            f"({error.reason or error}). Check --port, and the key files of both hosts"
-        ) from None
-    except ConnectionRefusedError:
-        raise Unreachable(
-            f"{address} refuses TCP {port}: no agent runs there, or a firewall rejects it. On the "
-            "far host, run: probe-agent",
-            silent=False,
-        ) from None
-    except AgentError as error:
-        raise LinkError(str(error)) from error
-    except (ConnectionResetError, BrokenPipeError):
-        raise LinkError(
-            f"{address}:{port} closed the connection during the handshake: this host is perhaps "
-            "not allowed there (--allow at the agent), or what listens is not a probe agent"
-        ) from None
-    except OSError as error:
-        raise Unreachable(
-            f"{address}: {error.strerror or error}. There is no route to it, or a router on the "
-            "way said so: check the routes of this host and IP forwarding at the gateway",
-            silent=False,
-        ) from None

@@ -8,21 +8,22 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from agent.wire.icmp import describe
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from agent import __version__
 from agent.control import Collect, Collected, Fire, Firing, Open, Opened, Prepare, Prepared, Welcome
-from agent.errors import AgentError
+from agent.errors import AgentError, in_one_line
 from agent.ledger import Ledger, state_directory
 from agent.linux.host import Host as Sockets
 from agent.model import Direction, Event, Side, Sighting, Volley
-from agent.station import Station
+from agent.station import Station, no_sockets
+from agent.wire.icmp import describe
 from probe import plan as planning
 from probe.correlate import Evidence, correlate
+from probe.dial import LinkError, ProbeError, Unreachable, resolve, source_address
 from probe.drive import Drive, Settings
-from probe.link import Here, LinkError, ProbeError, There, Unreachable, connect, resolve
+from probe.link import Here, There, connect
 from probe.result import Host, PathFacts, RunResult, Verdict
 from scenarios import Scenario, load
 
@@ -55,29 +56,31 @@ class Finished:
 
 
 async def run(request: Request, progress: Progress) -> Finished:
-    """Runs the whole test. Raises ProbeError only where there is nothing at all to show."""
+    """Runs the whole test. Raises ScenarioError or WrongRequest where nothing can be tried."""
     run_ = _Run(request, progress)
     try:
         await run_.perform()
     except (ProbeError, AgentError) as error:
-        if run_.plan is None:
-            raise
         return Finished(run_.result(complete=False), str(error))
     except asyncio.CancelledError:
-        if run_.plan is None:
-            raise
         return Finished(run_.result(complete=False), "interrupted", interrupted=True)
     finally:
         run_.close()
     return Finished(run_.result(complete=True))
 
 
+class WrongRequest(ProbeError):
+    """What was asked for makes no sense: the command line is wrong, not the path."""
+
+
 class _Run:
+    """``plan`` is there as soon as there is something to show."""
+
     def __init__(self, request: Request, progress: Progress) -> None:
         self.request = request
         self.progress = progress
-        self.plan: planning.Plan | None = None
         self._scenario: Scenario = load(request.scenario)
+        self.plan = self._plan(request.family or 4)
         self._started = time.time()
         self._clock = time.monotonic()
         self._drive: Drive | None = None
@@ -88,6 +91,17 @@ class _Run:
         self._address = ""
         self._near = ""
         self._rtt: float | None = None
+        self._faults: list[str] = []
+
+    def _plan(self, family: int) -> planning.Plan:
+        request = self.request
+        plan = planning.make(self._scenario, family, request.directions, request.only)
+        if not plan.planned:
+            raise WrongRequest(
+                f"scenario {self._scenario.name} has no row left to test: "
+                "look at --only and --direction"
+            )
+        return plan
 
     def _saw(self, sightings: list[Sighting]) -> None:
         if self._drive is not None:
@@ -95,15 +109,14 @@ class _Run:
 
     async def perform(self) -> None:
         request = self.request
+        asyncio.get_running_loop().set_exception_handler(self._note_fault)
         family, self._address = await resolve(request.peer, request.port, request.family)
-        self._near = _source_address(self._address, family)
-        self.plan = planning.make(self._scenario, family, request.directions, request.only)
-        if not self.plan.planned:
-            self.plan = None
-            raise ProbeError(
-                f"scenario {self._scenario.name} has no row left to test: "
-                "look at --only and --direction"
-            )
+        self._near = source_address(self._address, family)
+        self.plan = self._plan(family)
+        try:
+            self._sockets.open()  # before the far host is troubled
+        except OSError as error:
+            raise AgentError(no_sockets(Side.NEAR, error)) from error
         self.progress("connecting to the agent", 0.0)
         try:
             there, welcome = await connect(
@@ -119,7 +132,6 @@ class _Run:
             await there.close()
 
     async def _conduct(self, there: There, welcome: Welcome) -> None:
-        assert self.plan is not None
         self._welcome = welcome
         self._drive = drive = Drive(
             self.plan,
@@ -136,7 +148,7 @@ class _Run:
 
     def _not_applicable(self, welcome: Welcome) -> dict[int, str]:
         """A new flow cannot be addressed to a host that a NAT hides."""
-        if not _behind_nat(self._near, welcome.seen_as) or self.plan is None:
+        if not _behind_nat(self._near, welcome.seen_as):
             return {}
         why = (
             f"near sits behind NAT (far sees it as {welcome.seen_as}): a new flow from far cannot "
@@ -188,8 +200,9 @@ class _Run:
     # -- the result ----------------------------------------------------------------------------
 
     def result(self, *, complete: bool) -> RunResult:
-        assert self.plan is not None
-        evidence = self._drive.evidence() if self._drive is not None else Evidence()
+        evidence = Evidence()
+        if self._drive is not None:
+            evidence = replace(self._drive.evidence(), unsettled=self._drive.unsettled)
         conclusions = correlate(self.plan, evidence, strict=self.request.strict)
         welcome = self._welcome
         return RunResult(
@@ -214,8 +227,17 @@ class _Run:
                 near_behind_nat=bool(welcome and _behind_nat(self._near, welcome.seen_as)),
             ),
             conclusions=conclusions,
-            notes=tuple(_notes(evidence)),
+            notes=tuple(dict.fromkeys([*_notes(evidence), *self._troubles()])),
         )
+
+    def _troubles(self) -> list[str]:
+        """What came up since the station was last asked, its closing words included."""
+        return [f"{Side.NEAR}: {trouble}" for trouble in (*self._ledger.troubles, *self._faults)]
+
+    def _note_fault(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        what = in_one_line(error) if error is not None else context.get("message", "")
+        self._faults.append(f"a fault in this program: {what}")
 
     def close(self) -> None:
         self._station.close()
@@ -232,6 +254,13 @@ def _notes(evidence: Evidence) -> list[str]:
             continue
         for held in facts.held:
             name = "TCP" if held.protocol == 6 else "UDP"
+            if not held.taken:
+                notes.append(
+                    f"{name} {held.port} cannot be opened on the {side} host without "
+                    "CAP_NET_BIND_SERVICE; what reaches it is watched by raw sockets, and the "
+                    "kernel may refuse it"
+                )
+                continue
             notes.append(
                 f"{name} {held.port} is held by another program on the {side} host; what reaches "
                 "it is watched, and what leaves from it is sent, by raw sockets"
@@ -254,15 +283,3 @@ def exit_code(finished: Finished) -> int:
 
 def _behind_nat(near: str, seen_as: str) -> bool:
     return bool(seen_as) and near.partition("%")[0] != seen_as.partition("%")[0]
-
-
-def _source_address(peer: str, family: int) -> str:
-    """The address this host would send from; nothing is sent. LinkError when there is no route."""
-    with socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_DGRAM) as s:
-        try:
-            s.connect((peer, 9))
-        except OSError as error:
-            raise LinkError(
-                f"this host has no route to {peer} ({error.strerror}). Check: ip route get {peer}"
-            ) from error
-        return str(s.getsockname()[0])

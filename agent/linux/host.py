@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import socket
 import time
@@ -60,7 +61,8 @@ class Host:
         self._fresh: dict[tuple[int, str, int], tuple[Run, socket.socket]] = {}
         self._fresh_of: dict[tuple[int, Tag], socket.socket] = {}
         self._held: dict[tuple[int, int, str, int], PortHeld] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        # Each with its socket, and the run it belongs to; None: to all of them.
+        self._tasks: dict[asyncio.Task[None], tuple[socket.socket, Run | None]] = {}
         self._connections: dict[int, socket.socket] = {}
         self._numbers = itertools.count(1)
         self._overflowed = 0
@@ -71,13 +73,24 @@ class Host:
 
     # -- runs come and go --------------------------------------------------------------------
 
-    def join(self, run: Run) -> None:
-        """Opens what the run's checks need."""
+    def open(self) -> None:
+        """Opens the capture, which sees nothing as long as there is no run."""
         if self._capture is None:
             self._capture = Capture()
             self._loop.add_reader(self._capture, self._on_frames)
+
+    def join(self, run: Run) -> None:
+        """Opens what the run's checks need. OSError, and all as before, when it cannot be had."""
+        self.open()
         self._runs.append(run)
-        engine = run.engine
+        try:
+            self._open_all(run.engine)
+        except OSError:
+            self.leave(run)
+            raise
+        self._watch()
+
+    def _open_all(self, engine: Engine) -> None:
         for check in engine.checks.values():
             kind = engine.codecs[check.kind]
             protocol = kind.protocol(check.family)
@@ -88,20 +101,24 @@ class Host:
                     self._open_service(check.family, kind, engine.local, kind.port)
             elif check.flow is Flow.NEW and check.source_port is not None:
                 self._open_service(check.family, kind, engine.local, check.source_port)
-        self._watch()
 
     def leave(self, run: Run) -> None:
         """Closes what no other run needs; the capture stays, blind."""
         self._runs.remove(run)
+        busy = set()  # to be closed when the event loop has let go of them
+        for task, (sock, owner) in self._tasks.items():
+            busy.add(sock)
+            if owner is run or not self._runs:
+                task.cancel()
         for key in [key for key, (owner, _) in self._fresh.items() if owner is run]:
-            self._discard(self._fresh.pop(key)[1])
+            sock = self._fresh.pop(key)[1]
+            if sock not in busy:
+                self._discard(sock)
         for mine in [mine for mine in self._fresh_of if mine[0] == id(run)]:
             del self._fresh_of[mine]
         if self._runs:
             self._watch()
             return
-        for task in tuple(self._tasks):
-            task.cancel()
         for sock in (*self._raw.values(), *self._services.values()):
             self._discard(sock)
         for table in (self._raw, self._services, self._held):
@@ -188,9 +205,11 @@ class Host:
                 sock = sockets.udp(family, address, port)
                 self._loop.add_reader(sock, self._on_udp, sock, family)
             self._services[key] = sock
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
             # Taken by another program, or a low port without the privilege for it.
-            self._held[key] = PortHeld(protocol, port)
+            self._held[key] = PortHeld(protocol, port, taken=error.errno == errno.EADDRINUSE)
             self._open_raw_ports(family, protocol)
 
     def open_fresh(self, run: Run, tag: Tag, kind: Codec) -> int:
@@ -244,7 +263,9 @@ class Host:
     def connect(self, run: Run, action: Connect) -> None:
         """Starts a TCP connection; the engine hears Connected and then Answered."""
         sock = self._fresh_of[id(run), action.tag]
-        self._start(self._connection(run, action, sock))
+        if sock.fileno() < 0 or any(sock is other for other, _ in self._tasks.values()):
+            return  # ordered a second time
+        self._start(self._connection(run, action, sock), sock, run)
 
     async def _connection(self, run: Run, action: Connect, sock: socket.socket) -> None:
         path = action.path
@@ -266,7 +287,6 @@ class Host:
             run.feed(Connected(action.tag, time.time(), sockets.reason(error)))
         finally:
             self._fresh.pop((TCP, path.source, path.source_port or 0), None)
-            sock.close()
 
     def write(self, action: Write) -> str:
         """Answers on a connection that the other end made; "" or the errno's name."""
@@ -323,7 +343,7 @@ class Host:
         path = Path(
             family, str(peer[0]).partition("%")[0], str(here[0]).partition("%")[0], peer[1], here[1]
         )
-        self._start(self._serve(next(self._numbers), sock, path))
+        self._start(self._serve(next(self._numbers), sock, path), sock, None)
 
     async def _serve(self, number: int, sock: socket.socket, path: Path) -> None:
         self._connections[number] = sock
@@ -340,9 +360,14 @@ class Host:
             return  # the other end broke off; the engine has what came
         finally:
             del self._connections[number]
-            sock.close()
 
-    def _start(self, work: asyncio._CoroutineLike[None]) -> None:
+    def _start(
+        self, work: asyncio._CoroutineLike[None], sock: socket.socket, run: Run | None
+    ) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = (sock, run)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Also where the task was cancelled before it could begin."""
+        self._tasks.pop(task)[0].close()

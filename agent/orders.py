@@ -1,0 +1,107 @@
+"""What a station takes from the other end: only orders that make sense, in bounded numbers.
+
+Whoever holds the key may ask, and may be of a version that counts differently or simply broken. An
+order that cannot be carried out is refused in words, before any of it is done.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from agent.control import Open
+from agent.errors import AgentError
+from agent.model import Check, Flow, PortUse, Volley
+from agent.wire import codec
+
+SECRET = 32  # octets
+MAX_CHECKS = 1000
+MAX_NUMBER = 65_535  # a tag has 16 bits for the check and 16 for the shot
+MAX_SHOTS = 10_000  # in one order
+MAX_GAP = 60.0  # seconds
+
+
+class BadOrder(AgentError):
+    """An order that is refused. The text names what is wrong with it."""
+
+
+def check_open(order: Open) -> None:
+    """BadOrder unless a run can be opened like this. UnknownKind for a kind without a codec."""
+    if len(order.secret) != SECRET:
+        raise BadOrder(f"a run's secret has {SECRET} octets")
+    if not 0 < len(order.checks) <= MAX_CHECKS:
+        raise BadOrder(f"a run has 1 to {MAX_CHECKS} checks")
+    if not math.isfinite(order.state_timeout):
+        raise BadOrder("a state timeout is a number of seconds")
+    families = {_version(order.local), _version(order.peer)}
+    checks = {check.number: check for check in order.checks}
+    if len(checks) != len(order.checks):
+        raise BadOrder("two checks have the same number")
+    for check in order.checks:
+        fault = _fault(check, checks)
+        if fault or families != {check.family}:
+            raise BadOrder(
+                f"check {check.number}: {fault or 'of another family than the addresses'}"
+            )
+
+
+def check_volleys(
+    checks: Mapping[int, Check], ours: Iterable[Check], volleys: Sequence[Volley]
+) -> None:
+    """BadOrder unless each volley asks for shots that this end may send."""
+    mine = {check.number for check in ours if check.flow is Flow.NEW}
+    for volley in volleys:
+        if volley.check not in checks:
+            raise BadOrder(f"there is no check {volley.check}")
+        if volley.check not in mine:
+            raise BadOrder(f"the shots of check {volley.check} are not this end's to begin")
+        if volley.first < 1 or volley.count < 1 or volley.first + volley.count - 1 > MAX_NUMBER:
+            raise BadOrder(f"check {volley.check}: shots are numbered from 1 to {MAX_NUMBER}")
+    if sum(volley.count for volley in volleys) > MAX_SHOTS:
+        raise BadOrder(f"more than {MAX_SHOTS} shots at once")
+
+
+def check_gap(gap: float) -> None:
+    """BadOrder unless shots can be that many seconds apart."""
+    if not 0 <= gap <= MAX_GAP:
+        raise BadOrder(f"shots are 0 to {MAX_GAP:g} seconds apart")
+
+
+def check_ports(checks: Mapping[int, Check], ports: Iterable[PortUse]) -> None:
+    """BadOrder unless each port belongs to a check of the run."""
+    for use in ports:
+        if use.check not in checks:
+            raise BadOrder(f"there is no check {use.check}")
+        if not (0 < use.port <= 65_535 and 0 < use.shot <= MAX_NUMBER):
+            raise BadOrder(f"check {use.check}: no shot can leave from port {use.port}")
+
+
+def _version(address: str) -> int:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).version
+    except ValueError:
+        raise BadOrder(f"{address!r} is not an IP address") from None
+
+
+def _fault(check: Check, checks: Mapping[int, Check]) -> str:
+    if not 0 <= check.number <= MAX_NUMBER:
+        return f"checks are numbered from 0 to {MAX_NUMBER}"
+    for port in (check.source_port, check.destination_port):
+        if port is not None and not 0 < port <= 65_535:
+            return f"{port} is no port"
+    if check.size is not None and not 0 < check.size <= 65_535:
+        return f"no packet has {check.size} octets"
+    service = check.destination_port if check.flow is Flow.NEW else check.source_port
+    if service != codec(check.kind).port:
+        return f"{check.kind} has another port than {service}"
+    if check.partner is None:
+        return ""
+    partner = checks.get(check.partner)
+    if partner is None or partner.partner != check.number:
+        return "its partner does not know it"
+    if partner.kind != check.kind or partner.direction is check.direction:
+        return "its partner is no reply to it"
+    if partner.flow is check.flow:
+        return "a request and its reply are partners, nothing else"
+    return ""

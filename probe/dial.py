@@ -1,0 +1,229 @@
+"""From a host name to a TLS connection, or a message that says which step failed and what to do.
+
+Each way to fail has words of its own: a name without an address, silence, a refusal, something
+else than an agent, an agent with another key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from agent import tls
+from agent.errors import AgentError
+
+CONNECT_SECONDS = 5.0
+HANDSHAKE_SECONDS = 5.0
+
+
+class ProbeError(Exception):
+    """Root of what the operator's end raises on purpose. The text says what to do next."""
+
+
+class LinkError(ProbeError):
+    """The far agent cannot be talked to."""
+
+
+class Unreachable(LinkError):
+    """No TCP connection: ``silent`` when nothing at all came back."""
+
+    def __init__(self, text: str, *, silent: bool) -> None:
+        super().__init__(text)
+        self.silent = silent
+
+
+_Found = tuple[int, int, int, str, tuple[Any, ...]]  # as getaddrinfo has it
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def resolve(host: str, port: int, family: int | None) -> tuple[int, str]:
+    """(4 or 6, address). LinkError when the name has no address."""
+    families = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
+    try:
+        found = await _look_up(host, port, families[family])
+    except (OSError, UnicodeError) as error:
+        asked = f" as an IPv{family} address" if family else ""
+        reason = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise LinkError(
+            f"{host!r} cannot be resolved{asked} ({reason}). Check the spelling, or give the "
+            "address"
+        ) from error
+    kind, address = found[0][0], found[0][4]
+    text = str(address[0])
+    if len(address) > 3 and address[3] and "%" not in text:
+        text += f"%{socket.if_indextoname(int(address[3]))}"
+    return (6 if kind == socket.AF_INET6 else 4), text
+
+
+async def _look_up(host: str, port: int, family: int) -> Sequence[_Found]:
+    """As getaddrinfo, in a thread that nobody has to wait for: a name server may be silent."""
+    with contextlib.suppress(socket.gaierror):  # an address needs no name server, nor a thread
+        return socket.getaddrinfo(
+            host, port, family, socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Sequence[_Found]] = loop.create_future()
+
+    def tell(found: Sequence[_Found] | None, error: OSError | None) -> None:
+        if answer.done():
+            return
+        if found is not None:
+            answer.set_result(found)
+        elif error is not None:
+            answer.set_exception(error)
+
+    def ask() -> None:
+        found: Sequence[_Found] | None = None
+        failed: OSError | None = None
+        try:
+            found = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+        except OSError as error:
+            failed = error
+        with contextlib.suppress(RuntimeError):  # the run is over
+            loop.call_soon_threadsafe(tell, found, failed)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return await answer
+
+
+def source_address(peer: str, family: int) -> str:
+    """The address this host would send from; nothing is sent. LinkError when there is no route."""
+    kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+    try:
+        with socket.socket(kind, socket.SOCK_DGRAM) as sock:
+            sock.connect((peer, 9))
+            return str(sock.getsockname()[0])
+    except OSError as error:
+        hint = f"ip -{family} route get {peer}"
+        if error.errno == errno.EAFNOSUPPORT:
+            raise LinkError(
+                f"this host's kernel has no IPv{family}, and {peer} is an IPv{family} address. "
+                f"Give another address, or enable IPv{family} here"
+            ) from error
+        if family == 6:
+            hint += " and ip -6 address (has this host an IPv6 address at all?)"
+        raise LinkError(
+            f"this host has no route to {peer} ({error.strerror}). Check: {hint}"
+        ) from error
+
+
+async def dial(address: str, port: int, key: bytes) -> Streams:
+    """A TLS connection to whoever proves to hold the key. LinkError when it cannot be had."""
+    context = tls_context(key)
+    sock = await _connected(address, port)
+    try:
+        return await asyncio.open_connection(
+            sock=sock,
+            ssl=context,
+            server_hostname=_bare(address),
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+        )
+    except ssl.SSLCertVerificationError:
+        if await _is_an_agent(address, port):
+            raise LinkError(
+                f"the agent at {address}:{port} holds another key. Copy the key file from the far "
+                "host to this one again (mode 0600), or name it with --key"
+            ) from None
+        raise LinkError(
+            f"what answers at {address}:{port} is not a probe agent: it speaks TLS, with a "
+            "certificate of its own. Check --peer and --port"
+        ) from None
+    except ssl.SSLError as error:
+        raise LinkError(
+            f"what answers at {address}:{port} is not a probe agent: it does not speak TLS as one "
+            f"does ({error.reason or error}). Check --peer and --port"
+        ) from None
+    except ConnectionAbortedError:  # asyncio's word for a handshake that took too long
+        raise LinkError(
+            f"{address} accepts TCP {port} and then says nothing (waited {HANDSHAKE_SECONDS:.0f} "
+            "s): it is no probe agent, or one that hangs, or something between swallows what "
+            "follows a connection. Check --port, and the agent on the far host"
+        ) from None
+    except OSError:
+        raise LinkError(
+            f"{address}:{port} closed the connection at the first word: what listens there is no "
+            "probe agent, or a firewall cuts TLS off. Check --peer and --port"
+        ) from None
+
+
+def tls_context(key: bytes) -> ssl.SSLContext:
+    """This end's. LinkError when the system's TLS cannot do it."""
+    try:
+        return tls.context(key, server=False)
+    except AgentError as error:
+        raise LinkError(str(error)) from error
+
+
+async def _connected(address: str, port: int) -> socket.socket:
+    loop = asyncio.get_running_loop()
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    sock.setblocking(False)
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await loop.sock_connect(sock, where)
+    except TimeoutError:
+        sock.close()
+        raise Unreachable(
+            f"{address} does not answer on TCP {port} (waited {CONNECT_SECONDS:.0f} s). Does a "
+            f"firewall between drop it? The control connection needs TCP {port} from near to far",
+            silent=True,
+        ) from None
+    except OSError as error:
+        sock.close()
+        raise Unreachable(_no_connection(address, port, error), silent=False) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _no_connection(address: str, port: int, error: OSError) -> str:
+    match error.errno:
+        case errno.ECONNREFUSED:
+            return (
+                f"{address} refuses TCP {port}: no agent runs there, or a firewall rejects it. On "
+                "the far host, run: probe-agent"
+            )
+        case errno.EPERM | errno.EACCES:
+            return (
+                f"this host's own firewall forbids TCP {port} to {address} ({error.strerror}). "
+                "Allow it in its output rules"
+            )
+        case _:
+            return (
+                f"{address}: {error.strerror or error}. There is no route to it, or a router on "
+                "the way said so: check the routes of this host and IP forwarding at the gateway"
+            )
+
+
+async def _is_an_agent(address: str, port: int) -> bool:
+    """Its key is not ours: is it an agent all the same? Asked once more, trusting nobody."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        sock = await _connected(address, port)
+        _, writer = await asyncio.open_connection(
+            sock=sock,
+            ssl=context,
+            server_hostname=_bare(address),
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+        )
+    except (OSError, LinkError):
+        return True  # most likely
+    certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.transport.abort()
+    return tls.is_an_agents(certificate or b"")
+
+
+def _bare(address: str) -> str:
+    return address.partition("%")[0]
