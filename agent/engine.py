@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.errors import WireError
 from agent.events import (
@@ -207,10 +207,16 @@ class Engine:
             if error is not None:
                 return self._refusal(error, event)
         where = Event.LEFT if event.outgoing else Event.ARRIVED
+        if event.fragment:
+            tag = self._known.first_fragment(packet, event.outgoing)
+            stage = "fragment"
+            return self._note(Reading(tag), packet, where, event.time, stage) if tag else []
         reading = self._known.read(packet, event.outgoing)
         if reading is None:
             self._stranger(packet, event.outgoing)
             return []
+        if event.fragments > 1 and not reading.note:
+            reading = replace(reading, note=f"in {event.fragments} fragments")
         return self._note(reading, packet, where, event.time)
 
     def _received(self, event: Received) -> list[Action]:

@@ -29,6 +29,8 @@ class Captured:
     packet: Packet
     outgoing: bool
     time: float
+    fragment: bool = False  # the first of several; the whole comes when the others have come
+    fragments: int = 1  # that the whole was joined of
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ class Sighting:
     size: int | None = None  # octets of the whole IP packet
     digest: str = ""  # of the bytes behind the IP, UDP or TCP header: equal ends, unaltered
     intact: bool = True  # the kind's own integrity check held (AH's ICV, for one)
-    stage: str = ""  # TCP alone: "syn", "syn-ack", "request", "answer"
+    stage: str = ""  # TCP: "syn", "syn-ack", "request", "answer"; "fragment": the first of several
     icmp: Icmp | None = None
     note: str = ""
 

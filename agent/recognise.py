@@ -15,6 +15,7 @@ from agent.model import Check, Direction, Flow, Side, Tag
 from agent.wire import codec
 from agent.wire.base import Codec, Keys, Packet, Reading
 from agent.wire.icmp import IcmpError
+from agent.wire.ike import tag_of_spi
 from agent.wire.natt import is_keepalive
 
 ICMP_PROTOCOLS = (1, 58)
@@ -102,6 +103,38 @@ class Recogniser:
             if self.originates(check) == outgoing:
                 return reading
         return None
+
+    def first_fragment(self, packet: Packet, outgoing: bool) -> Tag | None:
+        """The shot whose first fragment this is, by what stands in front: its tag may come later.
+
+        A fresh port, ESP's SPI and sequence, or the initiator SPI of IKE, which is keyed as well.
+        """
+        tag = self.by_port(packet, outgoing)
+        if tag is not None:
+            return tag
+        for kind in self.codecs.values():
+            if kind.stream or kind.protocol(packet.family) != packet.protocol:
+                continue
+            if kind.port is not None:
+                tag = self._by_initiator(packet, outgoing)
+                if tag is not None:
+                    return tag
+                continue
+            mine = [c.number for c in self.checks.values() if c.kind == kind.name]
+            tag = kind.quoted(self.keys, mine, packet.payload)
+            if tag is not None:
+                return tag
+        return None
+
+    def _by_initiator(self, packet: Packet, outgoing: bool) -> Tag | None:
+        """By the initiator SPI, which the answer to a request repeats."""
+        tag = tag_of_spi(self.keys, packet.payload[:8])
+        check = self.checks.get(tag.check) if tag else None
+        if tag is None or check is None:
+            return None
+        if self.originates(check) == outgoing:
+            return tag
+        return Tag(check.partner, tag.shot) if check.partner is not None else None
 
     def _untagged(self, kind: Codec, packet: Packet, outgoing: bool) -> Reading | None:
         """One octet carries no tag: it is known by the fresh port that only this shot uses."""

@@ -161,6 +161,7 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
         help="how long a firewall may remember a flow (default: 600)",
     )
     add("--timeout", type=_wait, default=1.0, metavar="S", help="silence counts after S seconds")
+    add("--sizes", action="store_true", help="also send what is large in real life, in fragments")
     add("--shots", type=_shots, default=3, metavar="N", help="packets of each check (default: 3)")
 
 
@@ -272,6 +273,7 @@ def _request(options: argparse.Namespace, key: bytes) -> Request:
         only=options.only,
         directions=ORDER if both else (Direction(options.direction),),
         strict=options.strict,
+        sizes=options.sizes,
         settings=Settings(options.shots, options.timeout, options.state_timeout),
     )
 
@@ -358,6 +360,8 @@ def _passed_on(options: argparse.Namespace) -> list[str]:
         passed.append(f"--json={options.json}")
     if options.strict:
         passed.append("--strict")
+    if options.sizes:
+        passed.append("--sizes")
     return passed
 
 

@@ -269,7 +269,7 @@ class _Case:
                 "among them",
                 wanted=3,
             )
-        rate = self.loss(check.direction)
+        rate = loss.of_fragments(self.loss(check.direction), words.pieces(check))
         needed = loss.shots_needed(rate)
         if len(left) < needed:
             wanted = int(min(needed, MAX_SHOTS + 1)) - len(left)
@@ -279,7 +279,25 @@ class _Case:
                 "few to tell a drop from loss",
                 wanted,
             )
+        smaller = self._smaller_that_passes(check)
+        if smaller is not None:
+            return Judgement(Outcome.LOST, words.too_large(check, left, smaller))
         return Judgement(Outcome.LOST, words.lost(check, left, self.refusers(check.direction)))
+
+    def _smaller_that_passes(self, check: Check) -> int | None:
+        """The size of the largest smaller shot of the same kind that got through, in octets."""
+        if check.size is None:
+            return None
+        sizes = [
+            track.arrived.size
+            for other in self.plan.checks
+            if (other.kind, other.direction, other.flow, other.source_port)
+            == (check.kind, check.direction, check.flow, check.source_port)
+            and (other.size or 0) < check.size
+            for track in self.tracks[other.number].values()
+            if track.arrived is not None and track.arrived.size is not None
+        ]
+        return max(sizes, default=None)
 
     def _stopped_at_host(self, check: Check, arrived: Sequence[Track]) -> Judgement:
         sink = target(check)
@@ -320,6 +338,7 @@ class _Case:
             for check in self.plan.checks
             if check.direction is direction
             and not is_stream(check)
+            and check.size is None  # a large one may be lost for its size alone
             and any(t.arrived or t.delivered for t in self.tracks[check.number].values())
         ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 import ssl
 import threading
@@ -92,13 +93,18 @@ async def _look_up(host: str, port: int, family: int) -> Sequence[_Found]:
     return await answer
 
 
-def source_address(peer: str, family: int) -> str:
-    """The address this host would send from; nothing is sent. LinkError when there is no route."""
+def route(peer: str, family: int) -> tuple[str, int]:
+    """(the address this host would send from, the route's MTU in octets); nothing is sent.
+
+    Asked of the kernel by a UDP socket: that is the very decision a shot will meet, policy routes
+    included, and takes microseconds. LinkError when there is no route.
+    """
     kind = socket.AF_INET6 if family == 6 else socket.AF_INET
     try:
         with socket.socket(kind, socket.SOCK_DGRAM) as sock:
             sock.connect((peer, 9))
-            return str(sock.getsockname()[0])
+            mtu = sock.getsockopt(*((socket.IPPROTO_IPV6, 24) if family == 6 else (0, 14)))
+            return str(sock.getsockname()[0]), mtu
     except OSError as error:
         hint = f"ip -{family} route get {peer}"
         if error.errno == errno.EAFNOSUPPORT:
@@ -187,6 +193,7 @@ async def _connected(address: str, port: int) -> socket.socket:
 
 
 def _no_connection(address: str, port: int, error: OSError) -> str:
+    why = os.strerror(error.errno) if error.errno else str(error)  # asyncio has words of its own
     match error.errno:
         case errno.ECONNREFUSED:
             return (
@@ -195,12 +202,12 @@ def _no_connection(address: str, port: int, error: OSError) -> str:
             )
         case errno.EPERM | errno.EACCES:
             return (
-                f"this host's own firewall forbids TCP {port} to {address} ({error.strerror}). "
+                f"this host's own firewall forbids TCP {port} to {address} ({why}). "
                 "Allow it in its output rules"
             )
         case _:
             return (
-                f"{address}: {error.strerror or error}. There is no route to it, or a router on "
+                f"{address}: {why}. There is no route to it, or a router on "
                 "the way said so: check the routes of this host and IP forwarding at the gateway"
             )
 

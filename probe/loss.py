@@ -36,6 +36,11 @@ def _at_most(k: int, n: int, rate: float) -> float:
     return sum(math.comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k + 1))
 
 
+def of_fragments(rate: float, pieces: int) -> float:
+    """The loss rate of a datagram in ``pieces`` fragments, each lost with ``rate``."""
+    return 1 - (1 - rate) ** pieces
+
+
 def shots_needed(rate: float) -> float:
     """How many shots in a row, all unseen, make loss by chance less likely than DOUBT."""
     if rate >= 1.0:

@@ -7,7 +7,7 @@ was dropped leaves no state behind. The reply to each shot follows it at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.model import Check, Direction, Flow
 from agent.wire import Codec, codec
@@ -39,6 +39,31 @@ class Plan:
             for check in self.checks
             if check.flow is Flow.NEW and check.direction is direction
         )
+
+
+# What is large in real life: IKE_AUTH with certificates, Kerberos with a large ticket, a full ESP.
+LARGE = {
+    "esp": (1400,),
+    "ike": (1400, 2000),
+    "ike-nat-t": (1400, 2000),
+    "kerberos-udp": (1400, 2000),
+}
+FULL = ("esp",)  # kinds that fill the MTU as well
+
+
+def with_sizes(scenario: Scenario, mtu: int) -> Scenario:
+    """``scenario`` with every kind that can be large in real life tried large as well.
+
+    ``mtu``: of this host's interface towards the peer, in octets. A row that has a size stays as
+    it is, and so does one for which nothing is expected: only what must work must work large.
+    """
+    rows: list[Row] = []
+    for row in scenario.rows:
+        rows.append(row)
+        if row.size is None and set(row.expect.values()) <= {Expect.PASS}:
+            full = (mtu,) if row.kind in FULL else ()
+            rows += [replace(row, size=size) for size in (*LARGE.get(row.kind, ()), *full)]
+    return replace(scenario, rows=tuple(rows))
 
 
 def make(
@@ -98,6 +123,7 @@ def _pair(row: Row, direction: Direction, family: int, number: int) -> tuple[Pla
         direction=OPPOSITE[direction],
         flow=Flow.REPLY,
         family=family,
+        size=row.size,  # as large as the request: answers are large in real life too
         source_port=kind.port,
         destination_port=request.source_port,
         partner=number,

@@ -21,7 +21,7 @@ from agent.station import Station, no_sockets
 from agent.wire.icmp import describe
 from probe import plan as planning
 from probe.correlate import Evidence, correlate
-from probe.dial import LinkError, ProbeError, Unreachable, resolve, source_address
+from probe.dial import LinkError, ProbeError, Unreachable, resolve, route
 from probe.drive import Drive, Settings
 from probe.link import Here, There, connect
 from probe.result import Host, PathFacts, RunResult, Verdict
@@ -43,6 +43,7 @@ class Request:
     only: tuple[str, ...] = ()
     directions: tuple[Direction, ...] = planning.ORDER
     strict: bool = False
+    sizes: bool = False  # what can be large in real life is tried large as well
     settings: Settings = field(default_factory=Settings)
 
 
@@ -80,6 +81,7 @@ class _Run:
         self.request = request
         self.progress = progress
         self._scenario: Scenario = load(request.scenario)
+        self._mtu = 1500  # until the route is known
         self.plan = self._plan(request.family or 4)
         self._started = time.time()
         self._clock = time.monotonic()
@@ -95,7 +97,10 @@ class _Run:
 
     def _plan(self, family: int) -> planning.Plan:
         request = self.request
-        plan = planning.make(self._scenario, family, request.directions, request.only)
+        scenario = self._scenario
+        if request.sizes:
+            scenario = planning.with_sizes(scenario, self._mtu)
+        plan = planning.make(scenario, family, request.directions, request.only)
         if not plan.planned:
             raise WrongRequest(
                 f"scenario {self._scenario.name} has no row left to test: "
@@ -111,7 +116,7 @@ class _Run:
         request = self.request
         asyncio.get_running_loop().set_exception_handler(self._note_fault)
         family, self._address = await resolve(request.peer, request.port, request.family)
-        self._near = source_address(self._address, family)
+        self._near, self._mtu = route(self._address, family)
         self.plan = self._plan(family)
         try:
             self._sockets.open()  # before the far host is troubled

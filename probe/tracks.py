@@ -28,6 +28,8 @@ class Track:
     altered: str = ""  # how it was changed on its way, in words
     refused: Sighting | None = None  # as the origin was told
     target_refused: Sighting | None = None  # the target's own kernel said so
+    part_arrived: bool = False  # its first fragment reached the target's interface
+    fragments: bool = False  # it left in several fragments
     foreign: bool = False  # answered by a program that is not ours
     stages: set[tuple[Side, Event, str]] = field(default_factory=set)
 
@@ -67,6 +69,10 @@ def _datagram(check: Check, shot: int, seen: list[Sighting]) -> Track:
     source, sink = origin(check), target(check)
     digests: dict[Event, str] = {}
     for sighting in seen:
+        if sighting.stage == "fragment":
+            track.fragments = True
+            track.part_arrived |= sighting.event is Event.ARRIVED and sighting.at is sink
+            continue
         match sighting.event:
             case Event.SENT if sighting.at is source:
                 track.sent = True

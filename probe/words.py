@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agent.wire.icmp import describe
-
 from agent.model import Check, Direction, Event, Flow, Prior, Side, Sighting
+from agent.wire.icmp import describe
 from probe.tracks import Track, is_stream, origin, target
 
 if TYPE_CHECKING:
@@ -81,6 +80,23 @@ def _stream_stage(check: Check, left: Sequence[Track]) -> str:
     return (
         f"something in between completed the TCP handshake in {there}'s name: {there} saw nothing"
     )
+
+
+def pieces(check: Check) -> int:
+    """How many fragments a check's shots may travel in, reckoned with IPv6's smallest MTU."""
+    return -(-check.size // 1280) if check.size else 1
+
+
+def too_large(check: Check, left: Sequence[Track], smaller: int) -> str:
+    sink = target(check)
+    text = f"passes at {smaller:,} octets, lost at {check.size:,}: "
+    if any(track.part_arrived for track in left):
+        return (
+            f"{text}the first fragment reached {sink} and the rest did not: fragments are dropped"
+        )
+    if any(track.fragments for track in left):
+        return f"{text}it left in fragments, and fragments are dropped"
+    return f"{text}too large for the path, and no ICMP error came back to say so: an MTU black hole"
 
 
 def lossy(

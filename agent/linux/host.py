@@ -30,11 +30,12 @@ from agent.events import (
     Write,
 )
 from agent.linux import sockets
-from agent.linux.capture import Capture
+from agent.linux.capture import Capture, Frame
 from agent.linux.sockets import TCP, UDP
 from agent.model import Flow, PortHeld, Tag
 from agent.wire import ip
-from agent.wire.base import Codec, Path
+from agent.wire.base import Codec, Packet, Path
+from agent.wire.reassemble import Reassembler
 
 CONNTRACK_COUNT = FilePath("/proc/sys/net/netfilter/nf_conntrack_count")
 LARGEST_REQUEST = 65_536
@@ -66,6 +67,7 @@ class Host:
         self._connections: dict[int, socket.socket] = {}
         self._numbers = itertools.count(1)
         self._overflowed = 0
+        self._reassemblers = {True: Reassembler(), False: Reassembler()}
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -310,9 +312,20 @@ class Host:
         for frame in self._capture.read():
             try:
                 packet = ip.parse(frame.data)
+                if ip.is_fragment(packet):
+                    self._on_fragment(packet, frame)
+                else:
+                    self._feed(Captured(packet, frame.outgoing, frame.time))
             except WireError:
                 continue
-            self._feed(Captured(packet, frame.outgoing, frame.time))
+
+    def _on_fragment(self, packet: Packet, frame: Frame) -> None:
+        joined = self._reassemblers[frame.outgoing].add(frame.data, frame.time)
+        if not ip.is_later_fragment(packet):
+            self._feed(Captured(packet, frame.outgoing, frame.time, fragment=True))
+        if joined is not None:
+            whole, parts = joined
+            self._feed(Captured(ip.parse(whole), frame.outgoing, frame.time, fragments=parts))
 
     def _on_raw(self, sock: socket.socket, family: int, protocol: int) -> None:
         self._drain(lambda: sockets.read_raw(sock, family, protocol))

@@ -16,7 +16,8 @@ FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 SO_MEMINFO, MEMINFO_DROPS = 55, 8
 IP_PKTINFO, IPV6_PKTINFO, IPV6_RECVPKTINFO = 8, 50, 49
 LARGEST = 65_575
-TCP, UDP = 6, 17
+TCP, UDP, ESP = 6, 17, 50
+PMTUDISC_PROBE = 3  # of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER, <linux/in.h>
 
 
 def raw(family: int, protocol: int) -> socket.socket:
@@ -25,6 +26,11 @@ def raw(family: int, protocol: int) -> socket.socket:
     enlarge(sock)
     if family == 6:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
+    if protocol == ESP:
+        # A full packet goes out whole, DF set, whatever the kernel has learned of the path: tunnels
+        # do so, and the black hole it may fall into is what we are here to find.
+        level, option = (socket.IPPROTO_IPV6, 23) if family == 6 else (socket.IPPROTO_IP, 10)
+        sock.setsockopt(level, option, PMTUDISC_PROBE)
     return sock
 
 

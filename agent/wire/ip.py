@@ -172,6 +172,14 @@ def is_fragment(packet: Packet) -> bool:
     return bool(offset) or more
 
 
+def is_later_fragment(packet: Packet) -> bool:
+    """True when ``packet`` is a fragment, and not the first: it has no transport header."""
+    header = packet.header
+    if packet.family == 4:
+        return len(header) >= 20 and bool(int.from_bytes(header[6:8], "big") & 0x1FFF)
+    return is_fragment(packet) and bool(_walk(header, header[6])[2][0])
+
+
 @lru_cache(maxsize=256)
 def pack(address: str) -> bytes:
     """4 or 16 octets; a zone (``fe80::1%eth0``) is left out. WireError for no address."""

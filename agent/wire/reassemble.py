@@ -41,8 +41,9 @@ class Reassembler:
     def __init__(self) -> None:
         self._under_way: OrderedDict[bytes, _Parts] = OrderedDict()
 
-    def add(self, data: bytes, now: float) -> bytes | None:
-        """The IP packet that ``data`` (a fragment, from its IP header on) makes whole, else None.
+    def add(self, data: bytes, now: float) -> tuple[bytes, int] | None:
+        """The IP packet that ``data`` (a fragment, from its IP header on) makes whole, and of how
+        many fragments; None while some are missing.
 
         WireError for a fragment that no datagram can hold.
         """
@@ -62,7 +63,7 @@ class Reassembler:
         if body is None:
             return None
         del self._under_way[key]
-        return _join(parts.header, body)
+        return _join(parts.header, body), len(parts.pieces)
 
     def _forget(self, now: float) -> None:
         for key, parts in list(self._under_way.items()):
