@@ -182,10 +182,16 @@ class _Case:
     def _nothing_to_answer(self, check: Check, request: Check) -> Judgement | None:
         """A missing reply says nothing where no request asked for one."""
         asked = self.judge(request)
-        delivered = any(track.delivered for track in self.tracks[request.number].values())
+        delivered = [t for t in self.tracks[request.number].values() if t.delivered]
+        side = origin(check)
+        if delivered and is_stream(check) and all(words.was_reset(check, t) for t in delivered):
+            return Judgement(
+                Outcome.NOT_APPLICABLE,
+                f"nothing on {side} listens on port {check.source_port}: its kernel reset the "
+                "connection, so there was no reply to judge",
+            )
         if delivered:
             return None
-        side = origin(check)
         if asked.outcome is Outcome.UNOBSERVED:
             return Judgement(Outcome.UNOBSERVED, f"whether the request reached {side} is not known")
         return Judgement(
@@ -239,8 +245,9 @@ class _Case:
         opened = self._opened_before(check)
         if opened:
             return Judgement(Outcome.STATE_POSSIBLE, opened)
-        note = words.foreign(check) if any(track.foreign for track in delivered) else ""
-        return Judgement(Outcome.DELIVERED, note)
+        if any(track.foreign for track in delivered):
+            return Judgement(Outcome.DELIVERED, words.foreign(check))
+        return Judgement(Outcome.DELIVERED, words.unanswered(check, delivered))
 
     def _unsettled(self, check: Check) -> bool:
         return self._request(check).direction is self.evidence.unsettled

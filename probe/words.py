@@ -155,6 +155,31 @@ def foreign(check: Check) -> str:
     return f"answered by the {origin(check)} host's own service on port {check.source_port}"
 
 
+def was_reset(check: Check, request: Track) -> bool:
+    """The host that should reply to this TCP request had nothing that took it."""
+    answered = (origin(check), Event.LEFT, "syn-ack") in request.stages
+    return request.target_refused is not None and not answered
+
+
+def unanswered(check: Check, delivered: Sequence[Track]) -> str:
+    """A TCP reply that is the SYN-ACK alone, though the request was taken; else ""."""
+    if check.flow is not Flow.REPLY or not is_stream(check):
+        return ""
+    here = origin(check)
+    mute = [
+        track
+        for track in delivered
+        if (here, Event.DELIVERED, "request") in track.stages
+        and (here, Event.LEFT, "answer") not in track.stages
+    ]
+    if len(mute) < len(delivered):
+        return ""
+    return (
+        f"the connection was made, and the program that holds port {check.source_port} on {here} "
+        "took the request and did not answer it: the SYN-ACK is all the reply there was"
+    )
+
+
 def opened_by_prior(side: Side, prior: Prior) -> str:
     return (
         f"it arrived, but {side} saw {prior.what} on the same addresses {prior.seconds:.0f} "
