@@ -162,6 +162,7 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--timeout", type=_wait, default=1.0, metavar="S", help="silence counts after S seconds")
     add("--sizes", action="store_true", help="also send what is large in real life, in fragments")
+    add("--inspect", action="store_true", help="also send noise: does something read the payload?")
     add("--shots", type=_shots, default=3, metavar="N", help="packets of each check (default: 3)")
 
 
@@ -274,6 +275,7 @@ def _request(options: argparse.Namespace, key: bytes) -> Request:
         directions=ORDER if both else (Direction(options.direction),),
         strict=options.strict,
         sizes=options.sizes,
+        inspect=options.inspect,
         settings=Settings(options.shots, options.timeout, options.state_timeout),
     )
 
@@ -362,6 +364,8 @@ def _passed_on(options: argparse.Namespace) -> list[str]:
         passed.append("--strict")
     if options.sizes:
         passed.append("--sizes")
+    if options.inspect:
+        passed.append("--inspect")
     return passed
 
 

@@ -33,6 +33,9 @@ _SERVICES = {
     "nat-keepalive": Service("NAT keepalive", "UDP", 4500, both_ports=True),
     "kerberos-udp": Service("Kerberos", "UDP", 88),
     "kerberos-tcp": Service("Kerberos", "TCP", 88),
+    "ike-noise": Service("noise, not IKE", "UDP", 500, both_ports=True),
+    "kerberos-udp-noise": Service("noise, not Krb", "UDP", 88),
+    "kerberos-tcp-noise": Service("noise, not Krb", "TCP", 88),
 }
 _RULE_NAMES: dict[tuple[str, int | None], str] = {
     ("IP", 50): "ESP",

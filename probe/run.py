@@ -23,6 +23,7 @@ from probe import plan as planning
 from probe.correlate import Evidence, correlate
 from probe.dial import LinkError, ProbeError, Unreachable, resolve, route
 from probe.drive import Drive, Settings
+from probe.inspection import findings, with_noise
 from probe.link import Here, There, connect
 from probe.result import Host, PathFacts, RunResult, Verdict
 from scenarios import Scenario, load
@@ -44,6 +45,7 @@ class Request:
     directions: tuple[Direction, ...] = planning.ORDER
     strict: bool = False
     sizes: bool = False  # what can be large in real life is tried large as well
+    inspect: bool = False  # beside the real messages, noise of the same size
     settings: Settings = field(default_factory=Settings)
 
 
@@ -100,6 +102,8 @@ class _Run:
         scenario = self._scenario
         if request.sizes:
             scenario = planning.with_sizes(scenario, self._mtu)
+        if request.inspect:
+            scenario = with_noise(scenario)
         plan = planning.make(scenario, family, request.directions, request.only)
         if not plan.planned:
             raise WrongRequest(
@@ -232,7 +236,9 @@ class _Run:
                 near_behind_nat=bool(welcome and _behind_nat(self._near, welcome.seen_as)),
             ),
             conclusions=conclusions,
-            notes=tuple(dict.fromkeys([*_notes(evidence), *self._troubles()])),
+            notes=tuple(
+                dict.fromkeys([*findings(conclusions), *_notes(evidence), *self._troubles()])
+            ),
         )
 
     def _troubles(self) -> list[str]:

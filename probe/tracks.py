@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from agent.model import Check, Direction, Event, Flow, Side, Sighting
 
-STREAM_PREFIXES = ("tcp:", "kerberos-tcp")
+STREAM_PREFIXES = ("tcp:", "kerberos-tcp")  # its noise as well
 
 
 @dataclass(slots=True)

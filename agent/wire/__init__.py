@@ -24,6 +24,9 @@ _CODECS = {  # kind: (module, class)
     "kerberos-udp": ("kerberos", "KerberosUdp"),
     "kerberos-tcp": ("kerberos", "KerberosTcp"),
     "icmp-echo": ("icmp", "IcmpEcho"),
+    "ike-noise": ("noise", "IkeNoise"),
+    "kerberos-udp-noise": ("noise", "KerberosUdpNoise"),
+    "kerberos-tcp-noise": ("noise", "KerberosTcpNoise"),
 }
 
 KINDS: tuple[str, ...] = tuple(_CODECS)  # ``udp:PORT`` and ``tcp:PORT`` are kinds as well

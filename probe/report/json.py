@@ -38,6 +38,7 @@ def render(result: RunResult) -> str:
             },
             "checks": [_check(conclusion) for conclusion in result.conclusions],
             "summary": {verdict.value: verdicts[verdict] for verdict in Verdict},
+            "notes": list(result.notes),
         },
         indent=1,
         allow_nan=False,

@@ -72,7 +72,8 @@ def test_l2tp_must_not_pass_in_the_clear() -> None:
 
 
 def test_all_asks_every_kind() -> None:
-    assert {row.kind for row in load("all").rows} == set(KINDS)
+    real = {kind for kind in KINDS if not kind.endswith("-noise")}  # a control, asked by --inspect
+    assert {row.kind for row in load("all").rows} == real
 
 
 # -- a file of the user's own -------------------------------------------------------------------

@@ -43,6 +43,9 @@ NATURAL = {
     "kerberos-udp": (225, 221),
     "kerberos-tcp": (241, 237),
     "icmp-echo": (84, 84),
+    "ike-noise": (288, 288),
+    "kerberos-udp-noise": (225, 225),
+    "kerberos-tcp-noise": (241, 241),
     "udp:1701": (73, 73),
     "tcp:445": (85, 85),
 }
@@ -205,6 +208,7 @@ def test_the_kinds_in_their_order() -> None:
     assert KINDS == (
         "esp", "ah", "ike", "ike-nat-t", "esp-in-udp", "nat-keepalive",
         "kerberos-udp", "kerberos-tcp", "icmp-echo",
+        "ike-noise", "kerberos-udp-noise", "kerberos-tcp-noise",
     )  # fmt: skip
 
 
@@ -256,6 +260,9 @@ def test_ports_and_streams() -> None:
         "kerberos-udp": (88, False, False),
         "kerberos-tcp": (88, True, False),
         "icmp-echo": (None, False, False),
+        "ike-noise": (500, False, False),
+        "kerberos-udp-noise": (88, False, False),
+        "kerberos-tcp-noise": (88, True, False),
         "udp:1701": (1701, False, False),
         "tcp:445": (445, True, False),
     }
@@ -273,6 +280,9 @@ def test_protocol_numbers() -> None:
         "kerberos-udp": (17, 17),
         "kerberos-tcp": (6, 6),
         "icmp-echo": (1, 58),
+        "ike-noise": (17, 17),
+        "kerberos-udp-noise": (17, 17),
+        "kerberos-tcp-noise": (6, 6),
     }
 
 
