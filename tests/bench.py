@@ -1,0 +1,248 @@
+"""``make bench``: how fast it is, as ratios to ``python -c pass`` on the same machine.
+
+Everything runs in a lab of network namespaces, bounded in count and in time. No absolute time
+decides anything; the milliseconds beside a ratio are for orientation. Exit codes: 0 measured,
+whether or not a target was reached; 1 an answer was wrong, so that no time counts; 3 no lab;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import statistics
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).parent.parent
+sys.path[0] = str(ROOT)  # run as a script, and yet in a package
+
+from probe.lab import Lab, LabError, load_firewall, module, start_agent, write_key  # noqa: E402
+from tests.speed import peers, phases  # noqa: E402
+from tests.speed.imports import summed  # noqa: E402
+from tests.speed.runs import KINDS, MATCH, Bench, Ratio, Run, Wrong, interleaved, rules  # noqa: E402
+
+LIMIT = 175  # seconds for everything
+RUN_TARGET, HELP_TARGET = 40.0, 6.0
+GATE = frozenset({"esp", "ike", "kerberos-tcp", "icmp-echo"})  # five of the ten rows
+WAIT = "--timeout=0.3"  # silence counts sooner, so that this does not take minutes
+
+
+def main() -> int:
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(LIMIT)
+    try:
+        with Lab(load_firewall("open")) as lab:
+            # As for a program that is installed: compiled once, and cleared away with the lab.
+            os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+            os.environ["PYTHONPYCACHEPREFIX"] = str(lab.directory / "compiled")
+            key = write_key(lab)
+            start_agent(lab, key)
+            _measure(Bench(lab, key), key)
+    except Wrong as error:
+        print(f"\nFAILED: {error}", file=sys.stderr)
+        return 1
+    except LabError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _too_long(_number: int, _frame: FrameType | None) -> None:
+    raise Wrong(f"not done after {LIMIT} s")
+
+
+def _measure(bench: Bench, key: Path) -> None:
+    _doing("verdict gate")
+    with _filtered(bench.lab, "fw", rules("forward", GATE)):
+        bench.probe(GATE, WAIT)
+    print(f"verdict gate: every verdict right with {', '.join(sorted(GATE))} dropped both ways")
+
+    _doing("cold run, open firewall")
+    bench.probe()  # compiles what the others find
+    control, cold = interleaved(bench.nothing, lambda: bench.probe().seconds, 30, 30.0)
+    runs = [seconds for _, seconds in cold.pairs]
+    print("\nratios to `python -c pass`, in the same namespace")
+    print(_line("A/A: `python -c pass` to itself", control))
+    print(_line("A/A: a cold run to the next one", Ratio(tuple(itertools.pairwise(runs)))))
+    print(_line("cold `probe run`, open firewall", cold, RUN_TARGET))
+
+    _doing("everything dropped")
+    _dropped(bench)
+
+    _doing("probe --help")
+    bench.help()
+    _, helped = interleaved(bench.nothing, bench.help, 25, 10.0)
+    print(_line("`probe --help`", helped, HELP_TARGET))
+
+    _doing("where the time goes")
+    _where(bench)
+    _doing("the endpoint's own speed")
+    _endpoint(bench, key)
+    _doing("other tools")
+    _others(bench, statistics.median(base for base, _ in cold.pairs))
+
+
+# -- the ratios ----------------------------------------------------------------------------------
+
+
+def _dropped(bench: Bench) -> None:
+    """Wall time from outside, less the time between entering and leaving the run's own waits."""
+
+    def less_the_wait() -> float:
+        run, stamps = _phases(bench, KINDS, WAIT)
+        walls.append(run.seconds)
+        return run.seconds - stamps["waited"]
+
+    walls: list[float] = []
+    with _filtered(bench.lab, "fw", rules("forward", MATCH)):
+        _, ratio = interleaved(bench.nothing, less_the_wait, 7, 40.0)
+    print(_line("the same, everything dropped, less the wait", ratio, RUN_TARGET))
+    wall = statistics.median(walls)
+    print(
+        f"    the wait is the sum of the run's waiting windows ({WAIT}), in which it also sends at "
+        f"its pace,\n    read by a stop-watch around each: {wall:.2f} s in all, "
+        f"{wall - statistics.median(rest for _, rest in ratio.pairs):.2f} s of them waiting"
+    )
+
+
+def _phases(bench: Bench, dropped: frozenset[str], *more: str) -> tuple[Run, dict[str, float]]:
+    """A run with a stop-watch in it."""
+    file = bench.lab.directory / "phases.json"
+    run = bench.probe(dropped, *more, program=[*module(phases.__name__), str(file)])
+    stamps: dict[str, float] = json.loads(file.read_text())
+    return run, stamps
+
+
+# -- where the time goes -------------------------------------------------------------------------
+
+
+def _where(bench: Bench) -> None:
+    parts: dict[str, list[float]] = {}
+    shots: list[float] = []
+    for _ in range(9):
+        run, at = _phases(bench, frozenset())
+        for name, seconds in (
+            ("interpreter", at["begun"] - run.began),
+            ("imports, scenario, ledger", at["control"] - at["begun"]),
+            ("control: connection and TLS", at["driving"] - at["control"]),
+            ("asking both ends", at["driven"] - at["driving"] - at["waited"]),
+            ("sending and waiting for packets", at["waited"]),
+            ("verdicts, table, JSON", at["ended"] - at["driven"]),
+            ("exit", run.began + run.seconds - at["ended"]),
+        ):
+            parts.setdefault(name, []).append(seconds)
+        shots.append(at["sent"] / at["shots"])
+    print("\nwhere the time of a cold run goes (medians, stop-watch included)")
+    whole = sum(map(statistics.median, parts.values()))
+    for name, each in parts.items():
+        seconds = statistics.median(each)
+        print(f"    {name:<34} {seconds * 1e3:6.1f} ms {seconds / whole:5.0%}")
+    print(f"    a send call takes {statistics.median(shots) * 1e6:.0f} µs")
+
+    runs: list[Counter[str]] = []
+    for _ in range(3):
+        _, done = bench.timed(
+            [sys.executable, "-X", "importtime", "-P", "-m", "probe", *bench.options()]
+        )
+        runs.append(summed(done.stderr))
+    best = min(runs, key=Counter.total)
+    print(f"\nits imports, by `-X importtime` ({best.total() / 1e3:.0f} ms, late ones included)")
+    for name, spent in best.most_common(12):
+        print(f"    {name:<34} {spent / 1e3:6.1f} ms")
+
+
+def _endpoint(bench: Bench, key: Path) -> None:
+    argv = [*module("tests.speed.endpoint"), bench.lab.far_address(), str(key)]
+    _, done = bench.timed(argv)
+    if done.returncode:
+        raise Wrong(f"the endpoint could not be measured:\n{done.stderr}")
+    found = json.loads(done.stdout)
+    print(
+        "\nthe endpoint: ESP and IKE shots at once, without a gap; two points of observation each"
+    )
+    for volley in found["volleys"]:
+        lost = 2 * volley["shots"] - volley["arrived"] - volley["delivered"]
+        print(
+            f"    {volley['shots']:5} shots: {volley['sent'] / volley['sending']:7,.0f} a second "
+            f"sent, {volley['shots'] / volley['receiving']:7,.0f} a second received, "
+            f"{lost} of {2 * volley['shots']} sightings missing, "
+            f"{volley['dropped']} dropped by the kernel"
+        )
+    print(f"    the engine alone turns away {found['strangers']:,.0f} strangers a second")
+
+
+# -- other tools ---------------------------------------------------------------------------------
+
+
+def _others(bench: Bench, base: float) -> None:
+    lab = bench.lab
+    portable = [kind for kind in MATCH if kind not in ("icmp-echo", "nat-t")]
+    states = {
+        "far end mute": ("far", rules("input", portable)),
+        "all dropped on the way": ("fw", rules("forward", portable)),
+    }
+    print("\nfor orientation: the same five kinds forward only, where nobody answers")
+    with peers.echo_server(lab):
+        for peer in peers.PEERS:
+            path = peers.program(peer.program)
+            if path is None:
+                print(f"    {peer.name}: not installed")
+                continue
+            print(f"    {peer.name}")
+            for state, (where, text) in states.items():
+                with _filtered(lab, where, text):
+                    seconds, answer = peers.ask(lab, peer, path)
+                print(f"        {state:<23} {seconds / base:5.0f} x   {answer}")
+    print("    probe run --direction outbound")
+    for state, (where, text) in states.items():
+        with _filtered(lab, where, text):
+            only = f"--only={','.join(portable)}"
+            argv = [*module("probe"), *bench.options("--direction=outbound", only)]
+            run, done = bench.timed(argv)
+            if not done.stdout:
+                raise Wrong(f"probe run ended with code {done.returncode}:\n{done.stderr}")
+        outcomes = Counter(
+            check["outcome"]
+            for check in json.loads(done.stdout)["checks"]
+            if check["flow"] == "new"
+        )
+        said = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+        print(f"        {state:<23} {run.seconds / base:5.0f} x   {said}")
+
+
+# -- helpers -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _filtered(lab: Lab, where: str, text: str) -> Iterator[None]:
+    lab.load(where, text)
+    try:
+        yield
+    finally:
+        lab.flush(where)
+
+
+def _line(name: str, ratio: Ratio, target: float | None = None) -> str:
+    text = f"  {name:<45} {ratio}"
+    if target is None:
+        return text
+    word = "reached" if ratio.median <= target else "NOT reached"
+    return f"{text}\n    target {target:g} x or less: {word}"
+
+
+def _doing(what: str) -> None:
+    print(f"bench: {what} …", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
