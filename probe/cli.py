@@ -162,6 +162,13 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="how long a firewall may remember a flow (default: 600)",
     )
+    add(
+        "--fresh",
+        choices=("wait", "address"),
+        help="a clean tuple for ESP, AH and IKE: wait until firewalls have forgotten, or take a "
+        "temporary IPv6 address",
+    )
+    add("--alias", metavar="ADDR", type=_address, help="the same by a further address of this host")
     add("--timeout", type=_wait, default=1.0, metavar="S", help="silence counts after S seconds")
     add("--sizes", action="store_true", help="also send what is large in real life, in fragments")
     add("--inspect", action="store_true", help="also send noise: does something read the payload?")
@@ -178,6 +185,15 @@ def _number(
     if not low <= value <= high:
         raise argparse.ArgumentTypeError(f"{text}: {what} from {low:g} to {high:.8g}")
     return value
+
+
+def _address(text: str) -> str:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not an IP address") from None
 
 
 def _port(text: str) -> int:
@@ -278,7 +294,11 @@ def _request(options: argparse.Namespace, key: bytes) -> Request:
         strict=options.strict,
         sizes=options.sizes,
         inspect=options.inspect,
-        settings=Settings(options.shots, options.timeout, options.state_timeout),
+        alias=options.alias or "",
+        fresh_address=options.fresh == "address",
+        settings=Settings(
+            options.shots, options.timeout, options.state_timeout, options.fresh == "wait"
+        ),
     )
 
 
@@ -368,6 +388,10 @@ def _passed_on(options: argparse.Namespace) -> list[str]:
         passed.append("--sizes")
     if options.inspect:
         passed.append("--inspect")
+    if options.fresh:
+        passed.append(f"--fresh={options.fresh}")
+    if options.alias:
+        passed.append(f"--alias={options.alias}")
     return passed
 
 

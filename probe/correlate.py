@@ -36,6 +36,7 @@ class Evidence:
     near_address: str = ""
     far_address: str = ""
     near_seen_as: str = ""  # near's address in far's eyes; another one: near is behind NAT
+    rested: frozenset[Direction] = frozenset()  # asked after a silence in which firewalls forget
     not_applicable: Mapping[int, str] = field(default_factory=dict)  # check number → why
     # The requests that the run was still waiting for when it broke off; None: it did not.
     unsettled: Direction | None = None
@@ -99,6 +100,12 @@ def silent_beside_refused(plan: Plan, evidence: Evidence, direction: Direction) 
         for check in plan.requests(direction)
         if case.judge(check).outcome in (Outcome.LOST, Outcome.UNOBSERVED)
     ]
+
+
+def opened(plan: Plan, evidence: Evidence, direction: Direction) -> bool:
+    """Has this run itself opened the way for a request of ``direction`` that is still to come?"""
+    case = _Case(plan, evidence)
+    return any(case.opened_before(check) for check in plan.requests(direction))
 
 
 def verdict(outcome: Outcome, expected: Expect, *, strict: bool = False) -> Verdict:
@@ -242,7 +249,7 @@ class _Case:
         if share < SOUND:
             wanted = max(0, 12 - len(left))
             return Judgement(Outcome.LOSSY, words.lossy(check, left, arrived, delivered), wanted)
-        opened = self._opened_before(check)
+        opened = self.opened_before(check)
         if opened:
             return Judgement(Outcome.STATE_POSSIBLE, opened)
         if any(track.foreign for track in delivered):
@@ -372,7 +379,7 @@ class _Case:
 
     # -- state -----------------------------------------------------------------------------------
 
-    def _opened_before(self, check: Check) -> str:
+    def opened_before(self, check: Check) -> str:
         """What may have opened the way for a ``new`` check; "" when nothing can have."""
         if check.flow is not Flow.NEW:
             return ""
@@ -384,7 +391,7 @@ class _Case:
             if facts is not None and check.number in facts.live:
                 return words.opened_by_live(check, side)
         key = _tuple(check)
-        if key is None:
+        if key is None or check.direction in self.evidence.rested:
             return ""
         for other in self.plan.checks:
             if other.flow is not Flow.NEW or _tuple(other) != key:
@@ -402,7 +409,7 @@ class _Case:
 
     def _before(self, one: Check, other: Check) -> bool:
         places = self._order
-        return places.get(one.number, len(places) + 1) < places.get(other.number, -1)
+        return places.get(one.number, len(places) + 1) < places.get(other.number, len(places))
 
 
 def _tuple(check: Check) -> tuple[object, ...] | None:

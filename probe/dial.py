@@ -119,10 +119,10 @@ def route(peer: str, family: int) -> tuple[str, int]:
         ) from error
 
 
-async def dial(address: str, port: int, key: bytes) -> Streams:
+async def dial(address: str, port: int, key: bytes, source: str = "") -> Streams:
     """A TLS connection to whoever proves to hold the key. LinkError when it cannot be had."""
     context = tls_context(key)
-    sock = await _connected(address, port)
+    sock = await _connected(address, port, source)
     try:
         return await asyncio.open_connection(
             sock=sock,
@@ -166,7 +166,7 @@ def tls_context(key: bytes) -> ssl.SSLContext:
         raise LinkError(str(error)) from error
 
 
-async def _connected(address: str, port: int) -> socket.socket:
+async def _connected(address: str, port: int, source: str = "") -> socket.socket:
     loop = asyncio.get_running_loop()
     family, kind, protocol, _, where = socket.getaddrinfo(
         address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
@@ -174,6 +174,8 @@ async def _connected(address: str, port: int) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)
     try:
+        if source:
+            sock.bind((source, 0))
         async with asyncio.timeout(CONNECT_SECONDS):
             await loop.sock_connect(sock, where)
     except TimeoutError:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.control import (
     Await,
@@ -27,7 +27,7 @@ from agent.control import (
     Prepared,
 )
 from agent.model import Check, Direction, Event, Facts, Flow, Prior, Side, Sighting, Volley
-from probe.correlate import Evidence, more_shots, silent_beside_refused
+from probe.correlate import Evidence, more_shots, opened, silent_beside_refused
 from probe.dial import LinkError
 from probe.link import Asked, LinkLost
 from probe.plan import ORDER, Plan
@@ -36,6 +36,7 @@ from probe.tracks import is_stream, target
 GAP = 0.0005  # seconds between shots of the first round
 PATIENT_GAP = 0.01  # of later rounds: spread out, so that a burst of loss cannot hit them all
 BRIEF = 0.2  # seconds, and four round trips, before a silent check is asked again
+WORD_SECONDS = 20  # between two words on the control connection during a long silence
 POLITE_GAP = 1.1  # where a router limits its ICMP errors to one a second
 CLOSE_SECONDS = 1.0
 MAX_ROUNDS = 5
@@ -47,6 +48,7 @@ class Settings:
     shots: int = 3
     wait: float = 1.0  # seconds without news before silence counts
     state_timeout: float = 600.0
+    rest: bool = False  # wait until firewalls have forgotten what would spoil a new flow
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class _Record:
     facts: dict[Side, Facts] = field(default_factory=dict)
     priors: dict[Side, Sequence[Prior]] = field(default_factory=dict)
     next_shot: Counter[int] = field(default_factory=Counter)
+    rested: set[Direction] = field(default_factory=set)
     unsettled: Direction | None = None  # asked, and not waited for to the end
 
 
@@ -105,6 +108,7 @@ class Drive:
             near_address=self._near,
             far_address=self._far,
             near_seen_as=self._seen_as,
+            rested=frozenset(record.rested),
             not_applicable=self._not_applicable,
         )
 
@@ -123,6 +127,8 @@ class Drive:
         await self._open(secret)
         try:
             for place, direction in enumerate(d for d in ORDER if self._requests(d)):
+                if self.settings.rest:
+                    await self._rest(direction)
                 self._record.unsettled = direction
                 await self._one_direction(direction, place / 2)
                 self._record.unsettled = None
@@ -131,6 +137,26 @@ class Drive:
             raise
         finally:
             await self._close()
+
+    async def _rest(self, direction: Direction) -> None:
+        """Silence until what earlier runs, or this one, may have opened for ``direction`` is shut.
+
+        The control connection says a word now and then: it is no part of any tuple that is asked.
+        """
+        record, timeout = self._record, self.settings.state_timeout
+        ages = [prior.seconds for priors in record.priors.values() for prior in priors]
+        seconds = max((timeout - age for age in ages), default=0.0)
+        if opened(self.plan, replace(self.evidence(), priors={}), direction):
+            seconds = timeout
+            record.rested.add(direction)
+        end = asyncio.get_running_loop().time() + seconds
+        while (left := end - asyncio.get_running_loop().time()) > 0:
+            share = 1 - left / seconds
+            self._progress(f"{direction}: quiet for {left:.0f} s more, so firewalls forget", share)
+            await asyncio.sleep(min(left, 1.0))
+            if int(left) % WORD_SECONDS == 0:
+                await self._collect()
+        record.priors = {}
 
     def _requests(self, direction: Direction) -> list[Check]:
         return [

@@ -137,10 +137,18 @@ def _expect(found: Message, answer: type[M]) -> M:
 
 
 async def connect(
-    address: str, port: int, key: bytes, name: str, report: Callable[[list[Sighting]], None]
+    address: str,
+    port: int,
+    key: bytes,
+    name: str,
+    report: Callable[[list[Sighting]], None],
+    source: str = "",
 ) -> tuple[There, Welcome]:
-    """A greeted agent. LinkError says which of the ways to fail it was, and what to do."""
-    reader, writer = await dial(address, port, key)
+    """A greeted agent. LinkError says which of the ways to fail it was, and what to do.
+
+    ``source``: the address of this host to come from; "" leaves it to the routes.
+    """
+    reader, writer = await dial(address, port, key, source)
     there = There(reader, writer, report)
     try:
         welcome = await there.ask(Hello(PROTOCOL, __version__, name), Welcome)

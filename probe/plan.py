@@ -41,6 +41,13 @@ class Plan:
         )
 
 
+def part(plan: Plan, direction: Direction) -> Plan:
+    """The requests of one direction, and the replies to them."""
+    wanted = {check.number for check in plan.requests(direction)}
+    wanted |= {check.partner or 0 for check in plan.requests(direction)}
+    return Plan(tuple(planned for planned in plan.planned if planned.check.number in wanted))
+
+
 # What is large in real life: IKE_AUTH with certificates, Kerberos with a large ticket, a full ESP.
 LARGE = {
     "esp": (1400,),

@@ -19,13 +19,14 @@ from agent.linux.host import Host as Sockets
 from agent.model import Direction, Event, Side, Sighting, Volley
 from agent.station import Station, no_sockets
 from agent.wire.icmp import describe
+from probe import fresh
 from probe import plan as planning
 from probe.correlate import Evidence, correlate
 from probe.dial import LinkError, ProbeError, Unreachable, resolve, route
 from probe.drive import Drive, Settings
 from probe.inspection import findings, with_noise
 from probe.link import Here, There, connect
-from probe.result import Host, PathFacts, RunResult, Verdict
+from probe.result import Conclusion, Host, PathFacts, RunResult, Verdict
 from scenarios import Scenario, load
 
 Progress = Callable[[str, float], None]
@@ -45,6 +46,8 @@ class Request:
     directions: tuple[Direction, ...] = planning.ORDER
     strict: bool = False
     sizes: bool = False  # what can be large in real life is tried large as well
+    alias: str = ""  # another address of near's, for the inbound half: a tuple of its own
+    fresh_address: bool = False  # the same with an address drawn out of near's /64 (IPv6)
     inspect: bool = False  # beside the real messages, noise of the same size
     settings: Settings = field(default_factory=Settings)
 
@@ -63,6 +66,8 @@ async def run(request: Request, progress: Progress) -> Finished:
     run_ = _Run(request, progress)
     try:
         await run_.perform()
+    except WrongRequest:
+        raise
     except (ProbeError, AgentError) as error:
         return Finished(run_.result(complete=False), str(error))
     except asyncio.CancelledError:
@@ -87,7 +92,8 @@ class _Run:
         self.plan = self._plan(request.family or 4)
         self._started = time.time()
         self._clock = time.monotonic()
-        self._drive: Drive | None = None
+        self._drive: Drive | None = None  # the one under way, and of each leg so far
+        self._drives: list[Drive] = []
         self._sockets = Sockets()
         self._ledger = Ledger(state_directory(os.environ) / "flows.sqlite")
         self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw)
@@ -96,6 +102,7 @@ class _Run:
         self._near = ""
         self._rtt: float | None = None
         self._faults: list[str] = []
+        self._remarks: list[str] = []
 
     def _plan(self, family: int) -> planning.Plan:
         request = self.request
@@ -126,45 +133,76 @@ class _Run:
             self._sockets.open()  # before the far host is troubled
         except OSError as error:
             raise AgentError(no_sockets(Side.NEAR, error)) from error
+        if not (request.alias or request.fresh_address):
+            await self._leg(self.plan, self._near, family)
+            return
+        # Inbound towards another address of ours: whatever it opens, outbound travels elsewhere.
+        other = self._other_address(family)
+        self._remarks.append(f"inbound was asked towards {other}, outbound from {self._near}")
+        async with fresh.borrowed(other, family, self._address):
+            for direction in planning.ORDER:
+                part = planning.part(self.plan, direction)
+                if part.planned:
+                    near = other if direction is Direction.INBOUND else self._near
+                    await self._leg(part, near, family)
+
+    def _other_address(self, family: int) -> str:
+        other = self.request.alias or fresh.draw(self._near)
+        if other == self._near or (":" in other) != (family == 6):
+            raise WrongRequest(
+                f"--alias {other}: give another IPv{family} address than {self._near}, from which "
+                "this host talks to the peer anyway"
+            )
+        return other
+
+    async def _leg(self, plan: planning.Plan, near: str, family: int) -> None:
+        """One control connection from ``near``, and the checks of ``plan`` beside it."""
+        request = self.request
         self.progress("connecting to the agent", 0.0)
+        source = near if near != self._near else ""
         try:
             there, welcome = await connect(
-                self._address, request.port, request.key, socket.gethostname(), self._saw
+                self._address, request.port, request.key, socket.gethostname(), self._saw, source
             )
         except Unreachable as error:
-            if not error.silent:
+            if not error.silent or source:
                 raise
             raise LinkError(f"{error}. {await self._ping(family)}") from error
         try:
-            await self._conduct(there, welcome)
+            await self._conduct(plan, near, there, welcome)
         finally:
             await there.close()
 
-    async def _conduct(self, there: There, welcome: Welcome) -> None:
+    async def _conduct(
+        self, plan: planning.Plan, near: str, there: There, welcome: Welcome
+    ) -> None:
         self._welcome = welcome
+        self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw)
         self._drive = drive = Drive(
-            self.plan,
+            plan,
             self.request.settings,
             Here(self._station),
             there,
-            (self._near, self._address, welcome.address, welcome.seen_as),
-            self._not_applicable(welcome),
+            (near, self._address, welcome.address, welcome.seen_as),
+            self._not_applicable(plan, near, welcome),
             self.progress,
         )
+        self._drives.append(drive)
         there.on_lost = drive.wake
         self._rtt = there.rtt * 1e3
         await drive.run(secrets.token_bytes(32))
 
-    def _not_applicable(self, welcome: Welcome) -> dict[int, str]:
+    @staticmethod
+    def _not_applicable(plan: planning.Plan, near: str, welcome: Welcome) -> dict[int, str]:
         """A new flow cannot be addressed to a host that a NAT hides."""
-        if not _behind_nat(self._near, welcome.seen_as):
+        if not _behind_nat(near, welcome.seen_as):
             return {}
         why = (
             f"near sits behind NAT (far sees it as {welcome.seen_as}): a new flow from far cannot "
             "be addressed to it"
         )
         found: dict[int, str] = {}
-        for check in self.plan.requests(Direction.INBOUND):
+        for check in plan.requests(Direction.INBOUND):
             found[check.number] = why
             if check.partner is not None:
                 found[check.partner] = why
@@ -209,10 +247,7 @@ class _Run:
     # -- the result ----------------------------------------------------------------------------
 
     def result(self, *, complete: bool) -> RunResult:
-        evidence = Evidence()
-        if self._drive is not None:
-            evidence = replace(self._drive.evidence(), unsettled=self._drive.unsettled)
-        conclusions = correlate(self.plan, evidence, strict=self.request.strict)
+        conclusions, notes = self._conclude()
         welcome = self._welcome
         return RunResult(
             scenario=self._scenario.name,
@@ -237,9 +272,21 @@ class _Run:
             ),
             conclusions=conclusions,
             notes=tuple(
-                dict.fromkeys([*findings(conclusions), *_notes(evidence), *self._troubles()])
+                dict.fromkeys([*findings(conclusions), *self._remarks, *notes, *self._troubles()])
             ),
         )
+
+    def _conclude(self) -> tuple[tuple[Conclusion, ...], list[str]]:
+        """What the legs so far say of the plan's checks, in its order, and notes on the hosts."""
+        strict = self.request.strict
+        found = {c.check.number: c for c in correlate(self.plan, Evidence(), strict=strict)}
+        notes: list[str] = []
+        for drive in self._drives:
+            evidence = replace(drive.evidence(), unsettled=drive.unsettled)
+            told = correlate(drive.plan, evidence, strict=strict)
+            found |= {conclusion.check.number: conclusion for conclusion in told}
+            notes += _notes(evidence)
+        return tuple(found[check.number] for check in self.plan.checks), notes
 
     def _troubles(self) -> list[str]:
         """What came up since the station was last asked, its closing words included."""
