@@ -10,7 +10,6 @@ A sighting is itself an action: the shell passes it on to whoever conducts the r
 from __future__ import annotations
 
 import hashlib
-import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -32,6 +31,7 @@ from agent.events import (
 )
 from agent.model import Check, Event, Flow, Icmp, Side, Sighting, Tag, Volley
 from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser
+from agent.timetable import Timetable
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
 from agent.wire.icmp import IcmpError, read_error
 
@@ -64,8 +64,7 @@ class Engine:
         self.own_port, self.peer_port = known.own_port, known.peer_port
         self.counts = _Counts()
         self.live: set[int] = set()
-        self._due: list[tuple[float, int, Tag]] = []
-        self._order = 0
+        self._due = Timetable()
         self._seen: set[tuple[Tag, Event, str]] = set()
         self._served: set[int] = set()
         self._unclaimed: dict[tuple[str, int | None], list[Captured]] = {}
@@ -85,7 +84,7 @@ class Engine:
         return needed
 
     def deadline(self) -> float | None:
-        return self._due[0][0] if self._due else None
+        return self._due.next()
 
     def stop(self) -> None:
         """Sends nothing more."""
@@ -100,7 +99,7 @@ class Engine:
             case Tick():
                 return self._tick(now)
             case FireVolleys():
-                self._schedule(event, now)
+                self._due.add(event.volleys, event.gap, now)
                 return self._tick(now)
             case Sent():
                 return self._sent(event)
@@ -113,25 +112,10 @@ class Engine:
 
     # -- sending ---------------------------------------------------------------------------
 
-    def _schedule(self, event: FireVolleys, now: float) -> None:
-        start = max([now, *(due + event.gap for due, _, _ in self._due)])
-        # The checks take turns, so that a burst of loss or a limit on ICMP errors
-        # does not fall on one of them alone.
-        longest = max((volley.count for volley in event.volleys), default=0)
-        turns = [
-            Tag(volley.check, volley.first + turn)
-            for turn in range(longest)
-            for volley in event.volleys
-            if turn < volley.count
-        ]
-        for place, tag in enumerate(turns):
-            self._order += 1
-            heapq.heappush(self._due, (start + place * event.gap, self._order, tag))
-
     def _tick(self, now: float) -> list[Action]:
         actions: list[Action] = []
-        while self._due and self._due[0][0] <= now:
-            _, _, tag = heapq.heappop(self._due)
+        while (shot := self._due.pop(now)) is not None:
+            tag, ttl = shot
             check = self.checks[tag.check]
             source_port = check.source_port
             if source_port is None and check.destination_port is not None:
@@ -148,7 +132,9 @@ class Engine:
                 actions.append(self._unsent(tag, path, str(error), now))
                 continue
             actions.append(
-                Connect(tag, path, data) if kind.stream else Transmit(tag, kind, path, data)
+                Connect(tag, path, data, ttl)
+                if kind.stream
+                else Transmit(tag, kind, path, data, ttl)
             )
         return actions
 
@@ -302,9 +288,10 @@ class Engine:
         """An ICMP error that quotes a shot of ours, or (going out) one of the other end's."""
         told = {tag for tag, where, _ in self._seen if where is Event.SENT}
         told -= {tag for tag, where, _ in self._seen if where is Event.REFUSED}
-        tag = self._known.quoted(error, not event.outgoing, told)
-        if tag is None:
+        found = self._known.quoted(error, not event.outgoing, told)
+        if found is None:
             return []
+        tag = found.tag
         packet = event.packet
         return self._once(
             Sighting(
@@ -318,6 +305,7 @@ class Engine:
                 ttl=packet.ttl,
                 size=packet.size,
                 icmp=Icmp(error.type, error.code, error.sender, error.mtu),
+                note=found.note,
             )
         )
 

@@ -94,6 +94,7 @@ class Transmit:
     codec: Codec
     path: Path
     data: bytes
+    ttl: int | None = None  # None: as the host sends everything else
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class Connect:
     tag: Tag
     path: Path
     data: bytes
+    ttl: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

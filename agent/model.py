@@ -138,8 +138,12 @@ class PortUse:
 
 @dataclass(frozen=True, slots=True)
 class Volley:
-    """An order: send these shots of this check."""
+    """An order: send these shots of this check.
+
+    ``ttl`` (IPv6: hop limit) is for finding out how far they come; None leaves it to the host.
+    """
 
     check: int
     first: int
     count: int
+    ttl: int | None = None

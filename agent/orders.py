@@ -20,6 +20,7 @@ MAX_CHECKS = 1000
 MAX_NUMBER = 65_535  # a tag has 16 bits for the check and 16 for the shot
 MAX_SHOTS = 10_000  # in one order
 MAX_GAP = 60.0  # seconds
+MAX_TTL = 255
 
 
 class BadOrder(AgentError):
@@ -58,6 +59,8 @@ def check_volleys(
             raise BadOrder(f"the shots of check {volley.check} are not this end's to begin")
         if volley.first < 1 or volley.count < 1 or volley.first + volley.count - 1 > MAX_NUMBER:
             raise BadOrder(f"check {volley.check}: shots are numbered from 1 to {MAX_NUMBER}")
+        if volley.ttl is not None and not 1 <= volley.ttl <= MAX_TTL:
+            raise BadOrder(f"check {volley.check}: a TTL is a number from 1 to {MAX_TTL}")
     if sum(volley.count for volley in volleys) > MAX_SHOTS:
         raise BadOrder(f"more than {MAX_SHOTS} shots at once")
 

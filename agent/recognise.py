@@ -19,7 +19,9 @@ from agent.wire.ike import tag_of_spi
 from agent.wire.natt import is_keepalive
 
 ICMP_PROTOCOLS = (1, 58)
-TCP, UDP = 6, 17
+TCP, UDP, AH = 6, 17, 51
+AH_SEQUENCE_ENDS = 12  # octets into the header
+ANY_SHOT = "the error quotes too little to tell which shot of the check it was"
 SYN, RST, ACK = 0x02, 0x04, 0x10
 
 
@@ -177,10 +179,11 @@ class Recogniser:
 
     # -- what an ICMP error quotes -----------------------------------------------------------
 
-    def quoted(self, error: IcmpError, ours: bool, told: Set[Tag]) -> Tag | None:
+    def quoted(self, error: IcmpError, ours: bool, told: Set[Tag]) -> Reading | None:
         """The shot in ``error``: one of ours, or of the other end's.
 
-        ``told``: shots that were sent and not refused yet, for errors that quote ports alone.
+        ``told``: shots that were sent and not refused yet, for errors that quote too little to
+        tell the shots of a check apart. The oldest of them is meant then, and the note says so.
         """
         numbers = [c.number for c in self.checks.values() if self.originates(c) == ours]
         quoted = Packet(
@@ -195,18 +198,20 @@ class Recogniser:
         if error.protocol in (TCP, UDP):
             tag = self.by_port(quoted, outgoing=ours)
             if tag is not None:
-                return tag
+                return Reading(tag)
             reading = self.read(quoted, outgoing=ours)
-            return reading.tag if reading else self._fixed_port(quoted, numbers, told)
+            return Reading(reading.tag) if reading else self._fixed_port(quoted, numbers, told)
         for kind in self.codecs.values():
             if kind.protocol(error.family) == error.protocol:
                 mine = [n for n in numbers if self.checks[n].kind == kind.name]
                 tag = kind.quoted(self.keys, mine, error.head)
+                if tag is not None and error.protocol == AH and len(error.head) < AH_SEQUENCE_ENDS:
+                    return _oldest(tag.check, told)
                 if tag is not None:
-                    return tag
+                    return Reading(tag)
         return None
 
-    def _fixed_port(self, quoted: Packet, numbers: Iterable[int], told: Set[Tag]) -> Tag | None:
+    def _fixed_port(self, quoted: Packet, numbers: Iterable[int], told: Set[Tag]) -> Reading | None:
         """Only ports were quoted, and both are fixed: the oldest unrefused shot of that check."""
         for number in numbers:
             check = self.checks[number]
@@ -216,7 +221,12 @@ class Recogniser:
                 quoted.source_port,
                 quoted.destination_port,
             ):
-                shots = [tag.shot for tag in told if tag.check == number]
-                if shots:
-                    return Tag(number, min(shots))
+                reading = _oldest(number, told)
+                if reading is not None:
+                    return reading
         return None
+
+
+def _oldest(check: int, told: Set[Tag]) -> Reading | None:
+    shots = [tag.shot for tag in told if tag.check == check]
+    return Reading(Tag(check, min(shots)), note=ANY_SHOT) if shots else None

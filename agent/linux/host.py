@@ -41,6 +41,7 @@ CONNTRACK_COUNT = FilePath("/proc/sys/net/netfilter/nf_conntrack_count")
 LARGEST_REQUEST = 65_536
 CONNECTION_SECONDS = 30.0  # a connection to one of our listeners lives no longer
 MAX_CONNECTIONS = 256
+LIMITED_SECONDS = 0.9  # for a connection with a TTL: Linux sends its second SYN after 1 s
 
 
 class Run(Protocol):
@@ -235,25 +236,25 @@ class Host:
         protocol = action.codec.protocol(path.family)
         try:
             if protocol == UDP:
-                self._transmit_udp(path, action.data)
+                self._transmit_udp(path, action.data, action.ttl)
             elif action.codec.whole_packet(path.family):
-                sockets.send_whole(self._whole(), path, action.data)
+                sockets.send_whole(self._whole(), path, action.data, action.ttl)
             else:
-                sockets.send_raw(self._raw[path.family, protocol], path, action.data)
+                raw = self._raw[path.family, protocol]
+                sockets.send_raw(raw, path, action.data, action.ttl)
         except OSError as error:
             return sockets.reason(error)
         return ""
 
-    def _transmit_udp(self, path: Path, data: bytes) -> None:
+    def _transmit_udp(self, path: Path, data: bytes, ttl: int | None) -> None:
         assert path.source_port is not None
-        assert path.destination_port is not None
         key = (path.family, UDP, path.source, path.source_port)
         fresh = self._fresh.get((UDP, path.source, path.source_port))
         sock = fresh[1] if fresh else self._services.get(key)
         if sock is not None:
-            sock.sendto(data, sockets.endpoint(path.destination, path.destination_port))
+            sockets.send_udp(sock, path, data, ttl)
         else:  # another program holds the port
-            sockets.send_raw(self._raw[path.family, UDP], path, ip.udp(path, data))
+            sockets.send_raw(self._raw[path.family, UDP], path, ip.udp(path, data), ttl)
 
     def _whole(self) -> socket.socket:
         """For IPv4 packets whose header is ours. It receives nothing."""
@@ -273,9 +274,13 @@ class Host:
         path = action.path
         assert path.destination_port is not None
         try:
-            await self._loop.sock_connect(
-                sock, sockets.endpoint(path.destination, path.destination_port)
-            )
+            if action.ttl is not None:
+                sockets.limit_hops(sock, path.family, action.ttl)
+            # Where the SYN dies on its way, a second one would only spend a router's ICMP errors.
+            async with asyncio.timeout(None if action.ttl is None else LIMITED_SECONDS):
+                await self._loop.sock_connect(
+                    sock, sockets.endpoint(path.destination, path.destination_port)
+                )
             run.feed(Connected(action.tag, time.time()))
             await self._loop.sock_sendall(sock, action.data)
             stream = b""

@@ -15,6 +15,7 @@ from agent.wire.base import Packet, Path
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 SO_MEMINFO, MEMINFO_DROPS = 55, 8
 IP_PKTINFO, IPV6_PKTINFO, IPV6_RECVPKTINFO = 8, 50, 49
+IP_TTL, IPV6_UNICAST_HOPS, IPV6_HOPLIMIT = 2, 16, 52
 LARGEST = 65_575
 TCP, UDP, ESP = 6, 17, 50
 PMTUDISC_PROBE = 3  # of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER, <linux/in.h>
@@ -100,19 +101,48 @@ def endpoint(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, 
     return (host, port, 0, socket.if_nametoindex(zone)) if zone else (host, port)
 
 
-def send_raw(sock: socket.socket, path: Path, data: bytes) -> None:
+def send_raw(sock: socket.socket, path: Path, data: bytes, ttl: int | None = None) -> None:
     """What follows the IP header, from the path's own source address. OSError when refused."""
     source = ipaddress.ip_address(path.source.partition("%")[0]).packed
     if path.family == 4:
         info = (socket.IPPROTO_IP, IP_PKTINFO, struct.pack("@i4s4s", 0, source, bytes(4)))
     else:
         info = (socket.IPPROTO_IPV6, IPV6_PKTINFO, struct.pack("@16si", source, 0))
-    sock.sendmsg([data], [info], 0, endpoint(path.destination, 0))
+    hops = [] if ttl is None else [_hops(path.family, ttl)]
+    sock.sendmsg([data], [info, *hops], 0, endpoint(path.destination, 0))
 
 
-def send_whole(sock: socket.socket, path: Path, data: bytes) -> None:
-    """An IPv4 packet, its header included, through the host's OUTPUT rules all the same."""
+def send_udp(sock: socket.socket, path: Path, data: bytes, ttl: int | None = None) -> None:
+    """One datagram by a socket that is bound to the path's source. OSError when refused."""
+    assert path.destination_port is not None
+    where = endpoint(path.destination, path.destination_port)
+    if ttl is None:
+        sock.sendto(data, where)
+    else:
+        sock.sendmsg([data], [_hops(path.family, ttl)], 0, where)
+
+
+def send_whole(sock: socket.socket, path: Path, data: bytes, ttl: int | None = None) -> None:
+    """An IPv4 packet, its header included, through the host's OUTPUT rules all the same.
+
+    The kernel writes the header's checksum anew, whatever stands there.
+    """
+    if ttl is not None:
+        data = data[:8] + bytes((ttl,)) + data[9:]
     sock.sendto(data, (path.destination, 0))
+
+
+def limit_hops(sock: socket.socket, family: int, ttl: int) -> None:
+    """From now on all that this socket sends, a connection's first segment included."""
+    level, option = (socket.IPPROTO_IPV6, IPV6_UNICAST_HOPS) if family == 6 else (0, IP_TTL)
+    sock.setsockopt(level, option, ttl)
+
+
+def _hops(family: int, ttl: int) -> tuple[int, int, bytes]:
+    """The ancillary message that limits one packet's hops."""
+    if family == 6:
+        return socket.IPPROTO_IPV6, IPV6_HOPLIMIT, struct.pack("@i", ttl)
+    return socket.IPPROTO_IP, IP_TTL, struct.pack("@i", ttl)
 
 
 def dropped(sock: socket.socket) -> int:
@@ -123,4 +153,6 @@ def dropped(sock: socket.socket) -> int:
 
 def reason(error: OSError) -> str:
     """The errno's name: "EPERM"."""
+    if isinstance(error, TimeoutError):  # our own patience has no errno
+        return "ETIMEDOUT"
     return errno.errorcode.get(error.errno or 0, str(error))
