@@ -65,6 +65,7 @@ class Station:
         self._report = report
         self._pending: list[Sighting] = []
         self._arrived: dict[int, str] = {}
+        self._remembered = 0
         self._timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
         self._joined = False
@@ -197,6 +198,10 @@ class Station:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
+        if len(self._arrived) > self._remembered:
+            # At once, not at the end: should this program be killed, the next run must know.
+            self._remembered = len(self._arrived)
+            self._remember()
         if self._pending:
             batch, self._pending = self._pending, []
             self._report(batch)

@@ -37,9 +37,13 @@ class Evidence:
     far_address: str = ""
     near_seen_as: str = ""  # near's address in far's eyes; another one: near is behind NAT
     rested: frozenset[Direction] = frozenset()  # asked after a silence in which firewalls forget
-    not_applicable: Mapping[int, str] = field(default_factory=dict)  # check number → why
     # The requests that the run was still waiting for when it broke off; None: it did not.
     unsettled: Direction | None = None
+
+    @property
+    def near_behind_nat(self) -> bool:
+        near, seen = (a.partition("%")[0] for a in (self.near_address, self.near_seen_as))
+        return bool(seen) and near != seen
 
     def facts(self, side: Side) -> Facts | None:
         return self.near if side is Side.NEAR else self.far
@@ -168,8 +172,6 @@ class _Case:
     # -- the judgement, step by step --------------------------------------------------------
 
     def judge(self, check: Check) -> Judgement:
-        if check.number in self.evidence.not_applicable:
-            return Judgement(Outcome.NOT_APPLICABLE, self.evidence.not_applicable[check.number])
         request = self._request(check)
         if self.fired(request) == 0:
             return Judgement(Outcome.UNOBSERVED, "the run ended before this was tried")
@@ -177,6 +179,8 @@ class _Case:
             early = self._nothing_to_answer(check, request)
             if early is not None:
                 return early
+        elif self._hidden(check) and self.opened_before(check):
+            return Judgement(Outcome.NOT_APPLICABLE, words.mapped(self.evidence))
         tracks = tuple(self.tracks[check.number].values())
         judged = self._sending(check, tracks)
         return judged or self._receiving(check, tracks)
@@ -191,6 +195,8 @@ class _Case:
         asked = self.judge(request)
         delivered = [t for t in self.tracks[request.number].values() if t.delivered]
         side = origin(check)
+        if asked.outcome is Outcome.NOT_APPLICABLE:
+            return Judgement(Outcome.NOT_APPLICABLE, asked.cause)
         if delivered and is_stream(check) and all(words.was_reset(check, t) for t in delivered):
             return Judgement(
                 Outcome.NOT_APPLICABLE,
@@ -262,11 +268,9 @@ class _Case:
     def _silence(self, check: Check, left: Sequence[Track]) -> Judgement:
         """Left, and never seen at the other end."""
         sink = target(check)
-        for track in left:
-            if track.refused is not None:
-                return Judgement(
-                    Outcome.REFUSED, words.refused(check, track.refused, self.evidence)
-                )
+        told = next((track.refused for track in left if track.refused is not None), None)
+        if told is not None and not self._hidden(check):
+            return Judgement(Outcome.REFUSED, words.refused(check, told, self.evidence))
         facts = self.evidence.facts(sink)
         if facts is not None and self._unsettled(check):
             return Judgement(Outcome.UNOBSERVED, "the run ended before its silence could count")
@@ -283,6 +287,8 @@ class _Case:
                 "among them",
                 wanted=3,
             )
+        if self._hidden(check):
+            return Judgement(Outcome.NOT_APPLICABLE, words.hidden(told, self.evidence))
         rate = loss.of_fragments(self.loss(check.direction), words.pieces(check))
         needed = loss.shots_needed(rate)
         if len(left) < needed:
@@ -297,6 +303,12 @@ class _Case:
         if smaller is not None:
             return Judgement(Outcome.LOST, words.too_large(check, left, smaller))
         return Judgement(Outcome.LOST, words.lost(check, left, self.refusers(check.direction)))
+
+    def _hidden(self, check: Check) -> bool:
+        """A new flow to a host behind NAT can be addressed to the translated address alone."""
+        return (
+            check.flow is Flow.NEW and target(check) is Side.NEAR and self.evidence.near_behind_nat
+        )
 
     def _smaller_that_passes(self, check: Check) -> int | None:
         """The size of the largest smaller shot of the same kind that got through, in octets."""

@@ -74,7 +74,6 @@ class Drive:
         near: Asked,
         far: Asked,
         addresses: tuple[str, str, str, str],
-        not_applicable: Mapping[int, str],
         progress: Callable[[str, float], None] = lambda _text, _share: None,
     ) -> None:
         """``addresses``: near's own, the peer as near names it, far's own, near as far sees it."""
@@ -82,7 +81,6 @@ class Drive:
         self.settings = settings
         self._asked = {Side.NEAR: near, Side.FAR: far}
         self._near, self._peer, self._far, self._seen_as = addresses
-        self._not_applicable = not_applicable
         self._progress = progress
         self._record = _Record()
         self._news = asyncio.Event()
@@ -109,7 +107,6 @@ class Drive:
             far_address=self._far,
             near_seen_as=self._seen_as,
             rested=frozenset(record.rested),
-            not_applicable=self._not_applicable,
         )
 
     @property
@@ -126,7 +123,8 @@ class Drive:
         """
         await self._open(secret)
         try:
-            for place, direction in enumerate(d for d in ORDER if self._requests(d)):
+            order = [direction for direction in self._order() if self.plan.requests(direction)]
+            for place, direction in enumerate(order):
                 if self.settings.rest:
                     await self._rest(direction)
                 self._record.unsettled = direction
@@ -137,6 +135,15 @@ class Drive:
             raise
         finally:
             await self._close()
+
+    def _order(self) -> Sequence[Direction]:
+        """Inbound first, but not towards a NAT.
+
+        There inbound shots end at the gateway itself, whose connection tracking then holds the very
+        tuple that outbound is to be mapped to: port 500 would be rewritten and ESP be dropped, by
+        our own doing (seen with Linux masquerade).
+        """
+        return ORDER[::-1] if self.evidence().near_behind_nat else ORDER
 
     async def _rest(self, direction: Direction) -> None:
         """Silence until what earlier runs, or this one, may have opened for ``direction`` is shut.
@@ -158,13 +165,6 @@ class Drive:
                 await self._collect()
         record.priors = {}
 
-    def _requests(self, direction: Direction) -> list[Check]:
-        return [
-            check
-            for check in self.plan.requests(direction)
-            if check.number not in self._not_applicable
-        ]
-
     async def _open(self, secret: bytes) -> None:
         checks = list(self.plan.checks)
         timeout = self.settings.state_timeout
@@ -180,7 +180,7 @@ class Drive:
     async def _one_direction(self, direction: Direction, done: float) -> None:
         """Asks, asks again where the answer is not firm, and waits in full before it is silence."""
         start = len(self._record.volleys)
-        first = {check.number: self.settings.shots for check in self._requests(direction)}
+        first = {check.number: self.settings.shots for check in self.plan.requests(direction)}
         self._progress(f"{direction}: asking", done)
         await self._round(direction, first, GAP)
         for _ in range(POLITE_ROUNDS):
@@ -204,14 +204,18 @@ class Drive:
             Volley(number, self._record.next_shot[number] + 1, shots)
             for number, shots in wanted.items()
         ]
+        await self._fire(direction, volleys, gap)
+
+    async def _fire(self, direction: Direction, volleys: Sequence[Volley], gap: float) -> None:
+        """Has one end send these shots, and waits for what becomes of them."""
         origin = Side.NEAR if direction is Direction.OUTBOUND else Side.FAR
         other = Side.FAR if origin is Side.NEAR else Side.NEAR
-        prepared = await self._asked[origin].ask(Prepare(volleys), Prepared)
+        prepared = await self._asked[origin].ask(Prepare(list(volleys)), Prepared)
         await self._asked[other].ask(Await(prepared.ports), Awaiting)
         for volley in volleys:
             self._record.next_shot[volley.check] += volley.count
         self._record.volleys += volleys
-        await self._asked[origin].ask(Fire(volleys, gap), Firing)
+        await self._asked[origin].ask(Fire(list(volleys), gap), Firing)
         duration = sum(volley.count for volley in volleys) * gap
         # What comes later than this is not lost by it: it counts whenever it comes.
         patience = min(self.settings.wait, BRIEF + 4 * self._asked[Side.FAR].rtt)
@@ -259,17 +263,24 @@ class _Missing:
     def __init__(self, plan: Plan, volleys: Sequence[Volley]) -> None:
         self._checks = {check.number: check for check in plan.checks}
         self.shots: set[tuple[int, int]] = set()
+        self._limited: set[tuple[int, int]] = set()  # by a TTL: each fares as it fares
         for volley in volleys:
             partner = self._checks[volley.check].partner
             for shot in range(volley.first, volley.first + volley.count):
                 self.shots.add((volley.check, shot))
-                if partner is not None:
+                if volley.ttl is not None:
+                    self._limited.add((volley.check, shot))
+                elif partner is not None:
                     self.shots.add((partner, shot))
 
     def update(self, sightings: Sequence[Sighting], start: int) -> int:
         """Strikes off what ``sightings[start:]`` settles; returns where to go on from."""
         for sighting in sightings[start:]:
             check = self._checks.get(sighting.check)
+            if (sighting.check, sighting.shot) in self._limited:
+                if sighting.event in (Event.REFUSED, Event.ARRIVED, Event.UNSENT):
+                    self.shots.discard((sighting.check, sighting.shot))
+                continue
             if check is None or not self._settles(check, sighting):
                 continue
             if sighting.event is Event.DELIVERED:

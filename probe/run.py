@@ -63,7 +63,7 @@ class Finished:
 
 async def run(request: Request, progress: Progress) -> Finished:
     """Runs the whole test. Raises ScenarioError or WrongRequest where nothing can be tried."""
-    run_ = _Run(request, progress)
+    run_ = Session(request, progress)
     try:
         await run_.perform()
     except WrongRequest:
@@ -81,8 +81,10 @@ class WrongRequest(ProbeError):
     """What was asked for makes no sense: the command line is wrong, not the path."""
 
 
-class _Run:
-    """``plan`` is there as soon as there is something to show."""
+class Session:
+    """Near's side of a run, from the peer's name on.
+
+    ``plan`` is there as soon as there is something to show."""
 
     def __init__(self, request: Request, progress: Progress) -> None:
         self.request = request
@@ -178,13 +180,12 @@ class _Run:
     ) -> None:
         self._welcome = welcome
         self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw)
-        self._drive = drive = Drive(
+        self._drive = drive = self._new_drive(
             plan,
             self.request.settings,
             Here(self._station),
             there,
             (near, self._address, welcome.address, welcome.seen_as),
-            self._not_applicable(plan, near, welcome),
             self.progress,
         )
         self._drives.append(drive)
@@ -192,21 +193,7 @@ class _Run:
         self._rtt = there.rtt * 1e3
         await drive.run(secrets.token_bytes(32))
 
-    @staticmethod
-    def _not_applicable(plan: planning.Plan, near: str, welcome: Welcome) -> dict[int, str]:
-        """A new flow cannot be addressed to a host that a NAT hides."""
-        if not _behind_nat(near, welcome.seen_as):
-            return {}
-        why = (
-            f"near sits behind NAT (far sees it as {welcome.seen_as}): a new flow from far cannot "
-            "be addressed to it"
-        )
-        found: dict[int, str] = {}
-        for check in plan.requests(Direction.INBOUND):
-            found[check.number] = why
-            if check.partner is not None:
-                found[check.partner] = why
-        return found
+    _new_drive: type[Drive] = Drive  # what conducts the two ends
 
     async def _ping(self, family: int) -> str:
         """Nothing came back by TCP: is it the port, or the whole path?"""
@@ -268,7 +255,7 @@ class _Run:
             ),
             path=PathFacts(
                 rtt_ms=self._rtt,
-                near_behind_nat=bool(welcome and _behind_nat(self._near, welcome.seen_as)),
+                near_behind_nat=any(d.evidence().near_behind_nat for d in self._drives),
             ),
             conclusions=conclusions,
             notes=tuple(
@@ -337,7 +324,3 @@ def exit_code(finished: Finished) -> int:
     if verdicts & {Verdict.FAIL, Verdict.WARN}:
         return 1
     return 3 if Verdict.ERROR in verdicts else 0
-
-
-def _behind_nat(near: str, seen_as: str) -> bool:
-    return bool(seen_as) and near.partition("%")[0] != seen_as.partition("%")[0]

@@ -143,6 +143,25 @@ def _who(sender: str, evidence: Evidence) -> str:
     return f"{name} ({sender})" if name else f"{sender}, a router or firewall in between,"
 
 
+def mapped(evidence: Evidence) -> str:
+    return (
+        f"near sits behind NAT (far sees it as {evidence.near_seen_as}), and its own outbound "
+        "packets have just mapped this very flow: a new one from far cannot be told from it"
+    )
+
+
+def hidden(told: Sighting | None, evidence: Evidence) -> str:
+    """Inbound-new towards a host behind NAT, tried all the same."""
+    text = (
+        f"near sits behind NAT (far sees it as {evidence.near_seen_as}); tried at that address, a "
+        "new flow from far does not get in, as no NAT lets it unless a port is forwarded"
+    )
+    if told is None or told.icmp is None:
+        return text
+    what = describe(6 if ":" in told.icmp.sender else 4, told.icmp.type, told.icmp.code)
+    return f"{text} ({told.icmp.sender} answered: {what})"
+
+
 def host_dropped(check: Check, arrived: int) -> str:
     sink = target(check)
     return (

@@ -226,3 +226,27 @@ def test_exit_codes_follow_the_verdicts(make_lab: MakeLab) -> None:
     assert both.returncode == 0
     strict = probe_run(lab, "--only=esp", "--timeout=0.3", "--strict", key=str(key))
     assert strict.returncode == 1
+
+
+FORWARDED = """
+table ip test {
+    chain prerouting {
+        type nat hook prerouting priority dstnat;
+        iifname "far0" udp dport 88 dnat to 10.77.1.2
+    }
+    chain postrouting {
+        type nat hook postrouting priority srcnat;
+        oifname "far0" masquerade
+    }
+}
+"""
+
+
+def test_a_port_that_the_nat_forwards_is_open_for_new_flows(make_lab: MakeLab) -> None:
+    lab = make_lab(None)
+    lab.load("fw", FORWARDED)
+    result = judged(lab, "--only=kerberos-udp,ike", "--timeout=0.4")
+    assert result["path"]["near_behind_nat"] is True
+    found = cells(result)
+    assert found["kerberos-udp"] == OPEN
+    assert found["ike any"] == BEHIND_NAT

@@ -55,7 +55,7 @@ class Story:
         self.near: Facts | None = Facts()
         self.far: Facts | None = Facts()
         self.priors: dict[Side, list[Prior]] = {}
-        self.not_applicable: dict[int, str] = {}
+        self.near_seen_as = NEAR
 
     def fire(self, number: int, shots: int) -> None:
         self.volleys.append(Volley(number, 1, shots))
@@ -111,8 +111,7 @@ class Story:
             priors=self.priors,
             near_address=NEAR,
             far_address=FAR,
-            near_seen_as=NEAR,
-            not_applicable=self.not_applicable,
+            near_seen_as=self.near_seen_as,
         )
 
     def tell(self, *, strict: bool = False) -> dict[int, Conclusion]:

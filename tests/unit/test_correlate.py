@@ -523,12 +523,52 @@ def test_every_conclusion_but_a_plain_delivered_has_a_cause() -> None:
         assert bool(conclusion.cause) == (conclusion.outcome is not Outcome.DELIVERED)
 
 
-def test_not_applicable_is_said_with_its_reason() -> None:
+def test_a_near_host_behind_nat_cannot_be_asked_from_outside() -> None:
     story = esp_both_ways()
-    story.not_applicable = {1: "near sits behind NAT", 2: "near sits behind NAT"}
+    story.near_seen_as = ROUTER
+    story.shots(1, 3)
     told = story.tell()
     assert told[1].outcome is told[2].outcome is Outcome.NOT_APPLICABLE
-    assert told[1].cause == "near sits behind NAT"
+    assert f"far sees it as {ROUTER}" in told[1].cause
+    assert more_shots(story.plan, story.evidence(), IN) == {}
+
+
+def test_what_the_nat_answers_is_told_and_is_no_refusal_of_the_path() -> None:
+    story = esp_both_ways()
+    story.near_seen_as = ROUTER
+    story.shots(1, 3)
+    story.refuse(1, 1)
+    told = story.tell()
+    assert told[1].outcome is Outcome.NOT_APPLICABLE
+    assert "3/13" in told[1].cause
+
+
+def test_what_comes_in_by_nears_own_mapping_is_no_new_flow() -> None:
+    """Behind NAT outbound goes first, so that ESP from far then finds the way that it opened."""
+    story = esp_both_ways()
+    story.near_seen_as = ROUTER
+    story.shots(3, 3, arrived=3)
+    story.shots(1, 3, arrived=3)
+    story.shots(2, 3, arrived=3)
+    told = story.tell()
+    assert told[1].outcome is told[2].outcome is Outcome.NOT_APPLICABLE
+    assert "mapped this very flow" in told[1].cause
+    assert told[3].outcome is Outcome.DELIVERED
+
+
+def test_a_forwarded_port_lets_a_new_flow_in_through_nat() -> None:
+    story = esp_both_ways()
+    story.near_seen_as = ROUTER
+    story.shots(1, 3, arrived=3)
+    assert story.tell()[1].outcome is Outcome.DELIVERED
+
+
+def test_a_missing_report_is_no_nat() -> None:
+    story = esp_both_ways()
+    story.near_seen_as = ROUTER
+    story.near = None
+    story.shots(1, 3)
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
 
 
 def test_the_order_in_which_sightings_come_does_not_matter() -> None:
