@@ -96,7 +96,7 @@ class Daemon:
         except TimeoutError:
             log.warning("%s: session ended: it said nothing for too long", peer)
         except OSError as error:
-            log.warning("%s: session ended: %s", peer, error)
+            log.warning("%s: the connection broke: %s", peer, error)
         except Exception as error:  # noqa: BLE001 - one session's end must not be the others'
             log.error("%s: session ended by a fault of ours: %s", peer, in_one_line(error))
             session.say(Oops("bad", f"a fault in the agent: {in_one_line(error)}"))

@@ -84,6 +84,9 @@ def create(path: Path) -> bytes:
     key = secrets.token_bytes(KEY_LENGTH)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    except OSError as error:
+        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
+    try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise KeyFileError(f"{path} exists already; it is left as it is") from None

@@ -60,6 +60,12 @@ class Running:
             text=True,
         )
 
+    def hear(self, word: str) -> None:
+        """Reads its standard output until a line has that word."""
+        assert self.process.stdout is not None
+        while word not in (line := self.process.stdout.readline()):
+            assert line, f"it ended before it said {word!r}: {self.process.communicate()[1]}"
+
     def end(self, seconds: float = 20.0) -> Said:
         """Waits for it."""
         try:

@@ -360,9 +360,7 @@ def test_without_ipv6_it_serves_ipv4(make_lab: MakeLab) -> None:
         lab.run(where, ["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"])
     key = write_key(lab)
     agent = start(lab, f"--key={key}")
-    assert agent.process.stdout is not None
-    lines = [agent.process.stdout.readline() for _ in range(2)]
-    assert "listens on every address" in lines[1]
+    agent.hear("listens on every address")
     assert probe(lab, key, "--only=esp").code == 0
     said = probe(lab, key, "-6", "--peer=fd77:2::2")
     assert said.code == 3
@@ -383,3 +381,26 @@ def test_an_agent_whose_output_nobody_reads(make_lab: MakeLab) -> None:
     wait_until(lambda: ":13E0 " in tcp.read_text() + tcp.with_name("tcp6").read_text(), "it")
     assert probe(lab, key, "--only=esp").code == 0
     assert agent.process.poll() is None
+
+
+def test_a_host_that_runs_out_of_descriptors(make_lab: MakeLab) -> None:
+    """Sessions are refused in words, strangers wait; when there is room again it serves."""
+    lab = make_lab("open")
+    key = write_key(lab)
+    agent = start(lab, f"--key={key}", prefix=("prlimit", "--nofile=24", "--"))
+    agent.hear("listens")
+    pid = agent.process.pid
+    with ExitStack() as stack:
+        one = stack.enter_context(Session(lab, key))
+        assert one.ask(HELLO)["type"] == "welcome"
+        for _ in range(30):
+            stack.enter_context(closing(connection(lab)))
+        wait_until(lambda: descriptors(pid) == 24, "no room left")
+        answer = one.ask(OPEN)
+        assert answer["type"] == "oops"
+        assert "Too many open files" in answer["text"]
+    wait_until(lambda: descriptors(pid) < 16, "all gone", 8)
+    said = probe(lab, key, "--only=esp,ah", "--shots=1")
+    assert said.code == 0
+    agent.process.terminate()
+    assert agent.end().code == 0

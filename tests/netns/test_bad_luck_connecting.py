@@ -15,7 +15,7 @@ import pytest
 from agent import keys
 from probe.lab import Lab, environment, load_firewall, module, start_agent, write_key
 from tests.netns import strangers
-from tests.netns.ends import Running, Said, agent_log, start_probe, wait_until
+from tests.netns.ends import Running, Said, agent_log, start_probe
 
 pytestmark = pytest.mark.netns
 
@@ -122,9 +122,8 @@ def told() -> Iterator[dict[str, Said]]:
         denying = Running(lab, "far", [*agent, "--allow=10.99.0.0/16", "--allow=fd99::/16"])
         listen = [sys.executable, "-m", "tests.netns.strangers", lab.far_address(), str(key)]
         crowd = Running(lab, "far", listen, env=environment(lab, "far"))
-        for process, word in ((crowd.process, "ready"), (denying.process, "listens")):
-            assert process.stdout is not None
-            wait_until(lambda out=process.stdout, w=word: w in out.readline(), f"{word}")  # type: ignore[misc]
+        crowd.hear("ready")
+        denying.hear("listens")
         begun = {name: begin(lab, key, name) for name in CASES}
         found = {name: running.end(40) for name, running in begun.items()}
         denying.process.terminate()
