@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from probe.lab import Lab, module, start_agent, write_key
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import (
     Running,
+    Said,
     Watch,
     agent_log,
     descriptors,
@@ -25,6 +28,7 @@ from tests.netns.ends import (
 
 pytestmark = pytest.mark.netns
 
+ROOT = Path(__file__).parent.parent.parent
 PATIENT = "--timeout=20"  # long enough that the run is surely waiting when it is disturbed
 UNOBSERVED = {"unobserved"}
 # One kind is refused, so that the others are asked again slowly: one shot each 1.1 seconds.
@@ -216,3 +220,30 @@ def test_a_ledger_that_cannot_be_written_is_a_note(make_lab: MakeLab, kind: str)
     ended = agent.end()
     assert ended.code == 0
     assert "the flow ledger" in ended.err or kind == "nearly full"
+
+
+# -- the lab -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prefix", "options", "code", "words"),
+    [
+        (["setpriv", "--bounding-set=-sys_admin", "--"], [], 3, "a container needs CAP_SYS_ADMIN"),
+        ([], ["--firewall=opne"], 2, 'did you mean "open"'),
+        ([], ["--firewall=open", "--scenario=kb23325"], 2, 'did you mean "kb233256"'),
+        ([], ["--firewall=open", "--only=esp", "--scenario=kerberos"], 2, "no row left"),
+    ],
+)
+def test_a_lab_that_cannot_be(prefix: list[str], options: list[str], code: int, words: str) -> None:
+    done = subprocess.run(
+        [*prefix, *module("probe"), "lab", *options],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    said = Said(done.returncode, done.stdout, done.stderr)
+    assert (said.code, said.out) == (code, "")
+    assert words in said.words
