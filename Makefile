@@ -2,7 +2,7 @@
 # The rest is fetched on first use: nftables from the distribution, Python packages into .venv.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fuzz clean root nft namespaces
+.PHONY: help demo test check bench fuzz soak clean root nft namespaces
 
 export PATH := $(PATH):/usr/sbin:/sbin# a plain `su` leaves nft's directory out
 
@@ -19,6 +19,8 @@ BIN := .venv/bin
 READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 ROUNDS ?= 10
+CASES ?= 500
+RUNS ?= 200
 
 help:
 	@echo "make demo    a real verdict table, through a real firewall, on this one machine (root)"
@@ -26,6 +28,8 @@ help:
 	@echo "make check   format, lint, types and the fast tests"
 	@echo "make bench   how fast it is, as ratios (root)"
 	@echo "make fuzz    the fuzz tests, ROUNDS times over ($(ROUNDS))"
+	@echo "make soak    random firewalls against an oracle, CASES of them ($(CASES)), drawn by SEED;"
+	@echo "             then RUNS over a path that loses packets ($(RUNS)) (root)"
 	@echo "make clean   remove what make has made"
 
 # A verdict of "not as expected" (1) is what this firewall is for; anything worse is an error.
@@ -52,6 +56,10 @@ fuzz: $(READY)
 		echo "round $$round of $(ROUNDS)"; \
 		$(BIN)/python -m pytest -q tests/fuzz || exit; \
 	done
+
+soak: root nft namespaces $(READY)
+	$(BIN)/python tests/soak.py --cases $(CASES) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python tests/soak.py --loss --runs $(RUNS)
 
 clean:
 	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

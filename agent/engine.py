@@ -64,6 +64,7 @@ class Engine:
         self.own_port, self.peer_port = known.own_port, known.peer_port
         self.counts = _Counts()
         self.live: set[int] = set()
+        self.nameless: set[int] = set()
         self._due = Timetable()
         self._seen: set[tuple[Tag, Event, str]] = set()
         self._served: set[int] = set()
@@ -272,6 +273,8 @@ class Engine:
     def _stranger(self, packet: Packet, outgoing: bool) -> None:
         """Not ours. Between the same two hosts it may have opened the way for a check."""
         self.counts.strangers += 1
+        if not outgoing:
+            self.nameless.update(self._known.nameless(packet))
         ends = (packet.source, packet.destination)
         if ends == ((self.local, self.peer) if outgoing else (self.peer, self.local)):
             self.live.update(self._known.may_open(packet))
@@ -321,10 +324,10 @@ class Engine:
         if stage != "rst":
             where = Event.LEFT if event.outgoing else Event.ARRIVED
             return self._note(Reading(tag), packet, where, event.time, stage)
-        # A reset by the end that was asked is a refusal of the request; the asking end's own
-        # reset, when it gives up on a connection, says nothing.
+        # A reset by the end that was asked refuses the request. One that comes from the asking end
+        # refuses the answer, if that never got there; else that end gives up on a connection.
         check = self.checks[tag.check]
-        if check.flow is not Flow.REPLY or check.partner is None:
+        if check.partner is None or (check.flow is Flow.NEW and event.outgoing):
             return []
         return self._note(
             Reading(Tag(check.partner, tag.shot)), packet, Event.REFUSED, event.time, "rst"
@@ -336,6 +339,8 @@ class Engine:
         served = {c.destination_port for c in self.checks.values()}
         if event.outgoing or packet.destination_port not in served:
             return
+        if packet.source == self.peer:
+            self.nameless.update(self._known.nameless(packet))
         if len(self._unclaimed) < 1000:
             self._unclaimed.setdefault((packet.source, packet.source_port), []).append(event)
 
@@ -349,11 +354,10 @@ class Engine:
             return [self._unsent(tag, path, event.error, event.time)]
         if check.partner is None:
             return []
-        back = Path(
-            path.family, path.destination, path.source, path.destination_port, path.source_port
-        )
         reply = Tag(check.partner, tag.shot)
-        return self._once(self._along(back, reply, Event.DELIVERED, event.time, stage="syn-ack"))
+        return self._once(
+            self._along(path.back(), reply, Event.DELIVERED, event.time, stage="syn-ack")
+        )
 
     def _own_path(self, tag: Tag) -> Path:
         check = self.checks[tag.check]
@@ -368,13 +372,7 @@ class Engine:
         length = kind.message_length(event.stream)
         if length is None or length > len(event.stream):
             return []
-        path = self._own_path(event.tag)
-        packet = self._stream_packet(
-            Path(
-                path.family, path.destination, path.source, path.destination_port, path.source_port
-            ),
-            event.stream[:length],
-        )
+        packet = self._stream_packet(self._own_path(event.tag).back(), event.stream[:length])
         reply = Tag(check.partner, event.tag.shot)
         ours = self._stream_read(kind, packet)
         foreign = ours is None or ours.tag != reply

@@ -122,6 +122,7 @@ class Facts:
     held: tuple[PortHeld, ...] = ()
     tracked: int = 0  # entries in this host's own connection tracking; 0: it tracks nothing
     live: tuple[int, ...] = ()  # checks on whose tuple traffic that is not ours was seen
+    nameless: tuple[int, ...] = ()  # checks whose shots came, it seems, from a port not their own
     strangers: int = 0  # packets on our ports that are not ours, or malformed
     duplicates: int = 0  # shots of ours seen more than once at one point
     troubles: tuple[str, ...] = ()  # one sentence each

@@ -145,6 +145,19 @@ class Recogniser:
         tag = self.by_port(packet, outgoing)
         return Reading(tag) if tag and self.checks[tag.check].kind == kind.name else None
 
+    def nameless(self, packet: Packet) -> list[int]:
+        """The checks that a packet may be a shot of, had a NAT given it another source port."""
+        return [
+            check.number
+            for check in self.checks.values()
+            if check.flow is Flow.NEW
+            and not self.originates(check)
+            and check.destination_port == packet.destination_port
+            and self.codecs[check.kind].protocol(check.family) == packet.protocol
+            and (packet.protocol == TCP or is_keepalive(packet.payload))
+            and (self.codecs[check.kind].stream or not self.codecs[check.kind].tagged)
+        ]
+
     def tcp_place(self, packet: Packet, outgoing: bool) -> tuple[Tag, str] | None:
         """Which shot a segment belongs to, and which stage of its connection it is."""
         tag = self.by_port(packet, outgoing)
@@ -207,9 +220,17 @@ class Recogniser:
                 tag = kind.quoted(self.keys, mine, error.head)
                 if tag is not None and error.protocol == AH and len(error.head) < AH_SEQUENCE_ENDS:
                     return _oldest(tag.check, told)
+                if tag is None and kind.answered_by_kernel:
+                    tag = self._kernels_answer(kind, error.head, numbers)
                 if tag is not None:
                     return Reading(tag)
         return None
+
+    def _kernels_answer(self, kind: Codec, head: bytes, numbers: Iterable[int]) -> Tag | None:
+        """The kernel's reply among ``numbers``, which is quoted with its request's own octets."""
+        partners = {self.checks[n].partner: n for n in numbers if self.checks[n].kind == kind.name}
+        asked = kind.quoted(self.keys, [n for n in partners if n is not None], head)
+        return Tag(partners[asked.check], asked.shot) if asked else None
 
     def _fixed_port(self, quoted: Packet, numbers: Iterable[int], told: Set[Tag]) -> Reading | None:
         """Only ports were quoted, and both are fixed: the oldest unrefused shot of that check."""

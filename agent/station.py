@@ -142,6 +142,7 @@ class Station:
             held=self._host.held(),
             tracked=self._host.tracked(),
             live=tuple(sorted(self.engine.live)),
+            nameless=tuple(sorted(self.engine.nameless)),
             strangers=self.engine.counts.strangers,
             duplicates=self.engine.counts.duplicates,
             troubles=(*self._troubles, *self._ledger.troubles),

@@ -280,6 +280,8 @@ class _Case:
                 f"{len(left)} shots left {origin(check)}, and the report of the {sink} host is "
                 "missing",
             )
+        if check.number in facts.nameless:
+            return Judgement(Outcome.UNOBSERVED, words.nameless(check))
         if facts.capture_dropped:
             return Judgement(
                 Outcome.UNOBSERVED,

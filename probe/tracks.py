@@ -128,6 +128,7 @@ def _streams(
         seen = [*shots.get(shot, ()), *other.get(shot, ())]
         stages = {(s.at, s.event, s.stage) for s in seen}
         pick = {(s.at, s.event, s.stage): s for s in seen}
+        told = {s.at: s for s in shots.get(shot, ()) if s.event is Event.REFUSED}
         asks, answers = origin(check), target(check)
         if check.flow is Flow.REPLY:
             asks, answers = answers, asks
@@ -139,21 +140,20 @@ def _streams(
             track.unsent = next((s.note for s in seen if s.event is Event.UNSENT), "")
             track.sent = (asks, Event.SENT, "syn") in stages
             track.left = (asks, Event.LEFT, "syn") in stages
+            if connected and not served:  # the SYN passed; what matters is the request
+                track.left = (asks, Event.LEFT, "request") in stages
             # Once connected, the SYN is old news: the request must have come as well.
             stage = "request" if connected or served else "syn"
             track.arrived = pick.get((answers, Event.ARRIVED, stage))
             if served:
                 track.delivered = pick[answers, Event.DELIVERED, "request"]
+            elif told.get(asks) and (asks, Event.ARRIVED, "syn-ack") in stages:
+                pass  # what came after the handshake was refused
             elif syn_answered and not connected:
                 track.delivered = pick[answers, Event.LEFT, "syn-ack"]
             elif (answers, Event.DELIVERED, "syn") in stages and not connected:
                 track.delivered = pick[answers, Event.DELIVERED, "syn"]
-            track.refused = pick.get((asks, Event.REFUSED, "rst")) or pick.get(
-                (asks, Event.REFUSED, "")
-            )
-            track.target_refused = pick.get((answers, Event.REFUSED, "rst")) or pick.get(
-                (answers, Event.REFUSED, "")
-            )
+            track.refused, track.target_refused = told.get(asks), told.get(answers)
         else:
             answered = (answers, Event.LEFT, "answer") in stages
             track.sent = track.left = syn_answered
@@ -162,6 +162,7 @@ def _streams(
             if not answered:  # then the SYN-ACK is all the reply there was
                 track.arrived = pick.get((asks, Event.ARRIVED, "syn-ack"))
                 track.delivered = pick.get((asks, Event.DELIVERED, "syn-ack"))
+            track.refused, track.target_refused = told.get(answers), told.get(asks)
             track.foreign = bool(track.delivered and track.delivered.note)
         tracks[shot] = track
     return tracks

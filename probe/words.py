@@ -99,6 +99,13 @@ def too_large(check: Check, left: Sequence[Track], smaller: int) -> str:
     return f"{text}too large for the path, and no ICMP error came back to say so: an MTU black hole"
 
 
+def nameless(check: Check) -> str:
+    return (
+        f"what may be these shots reached {target(check)}, from ports that none of them left from: "
+        f"a NAT rewrites the ports, and {check.kind} carries no other name"
+    )
+
+
 def lossy(
     check: Check, left: Sequence[Track], arrived: Sequence[Track], delivered: Sequence[Track]
 ) -> str:

@@ -146,7 +146,12 @@ def _hops(family: int, ttl: int) -> tuple[int, int, bytes]:
 
 
 def dropped(sock: socket.socket) -> int:
-    """Packets that this socket's buffer had no room for."""
+    """Packets that this socket's buffer had no room for.
+
+    TCP counts every segment here that it has no use for, and loses none by it.
+    """
+    if sock.type == socket.SOCK_STREAM:
+        return 0
     info = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36)
     return int(struct.unpack_from("=9I", info)[MEMINFO_DROPS]) if len(info) >= 36 else 0
 

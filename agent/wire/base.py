@@ -67,6 +67,11 @@ class Path:
     source_port: int | None = None
     destination_port: int | None = None
 
+    def back(self) -> Path:
+        """The way an answer travels."""
+        ports = self.destination_port, self.source_port
+        return Path(self.family, self.destination, self.source, *ports)
+
 
 @dataclass(frozen=True, slots=True)
 class Packet:

@@ -491,6 +491,54 @@ def test_a_reset_from_far_itself_is_told_from_one_in_its_name() -> None:
     assert story.tell()[1].outcome is Outcome.REFUSED
 
 
+def test_a_refused_syn_ack_is_no_silence_and_the_syn_was_delivered() -> None:
+    story = tcp()
+    story.fire(1, 15)
+    for shot in range(1, 16):
+        handshake(story, shot, "syn-ack left")
+    story.refuse(2, 3)
+    told = story.tell()
+    assert told[1].outcome is Outcome.DELIVERED
+    assert told[2].outcome is Outcome.REFUSED
+    assert ROUTER in told[2].cause
+
+
+def test_what_is_refused_behind_the_handshake_is_refused() -> None:
+    """The bare ACK is answered by an error before anybody calls the connection made."""
+    story = tcp()
+    story.fire(1, 1)
+    handshake(story, 1, "syn-ack left")
+    story.see(2, 1, Event.ARRIVED, stage="syn-ack")
+    story.refuse(1, 1)
+    told = story.tell()
+    assert told[1].outcome is Outcome.REFUSED
+    assert told[2].outcome is Outcome.NOT_APPLICABLE
+
+
+def test_a_request_that_never_left_is_its_own_hosts_doing() -> None:
+    story = tcp()
+    story.fire(1, 15)
+    for shot in range(1, 16):
+        handshake(story, shot, "connected")
+    told = story.tell()
+    assert told[1].outcome is Outcome.NOT_SENT
+    assert "near's own firewall" in told[1].cause
+
+
+@pytest.mark.parametrize("kind", ["nat-keepalive", "kerberos-tcp"])
+def test_what_only_its_port_names_is_not_lost_where_a_nat_may_have_changed_that(kind: str) -> None:
+    story = Story(pair(1, kind, OUT, destination_port=4500))
+    story.shots(1, 15)
+    for shot in range(1, 16):
+        story.see(1, shot, Event.LEFT, stage="syn")
+    assert story.tell()[1].outcome is Outcome.LOST
+    story.far = Facts(nameless=(1,))
+    told = story.tell()
+    assert told[1].outcome is Outcome.UNOBSERVED
+    assert "rewrites the ports" in told[1].cause
+    assert told[2].outcome is Outcome.UNOBSERVED
+
+
 # -- verdicts ------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,406 @@
+"""What each check of a run may be called, from the abstract rules alone.
+
+Written without a look at the correlator, and it imports nothing of the program. It walks a packet
+through the chains as Linux would, with connection tracking at the gateway and on both hosts, and
+follows every order in which shots and answers can pass each other and every pattern of loss: a
+state is what the three trackers hold of one flow, and the fates of a check are those of all states
+that the run can reach.
+
+The order of a run is part of what is given: requests inbound first, each answered at once, then
+those outbound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from tests.netns.truth.rules import (
+    ACCEPT,
+    FRESH,
+    INBOUND,
+    OUTBOUND,
+    REJECT,
+    Case,
+    Chain,
+    Host,
+    Packet,
+)
+
+Cell = tuple[str, str, str]  # kind, direction, flow
+BACK = {INBOUND: OUTBOUND, OUTBOUND: INBOUND}
+
+UNSENT = "unsent"  # the sender's own output chain
+LOSS = "loss"  # chance
+LOST = "lost"  # dropped at the gateway
+REFUSED = "refused"  # rejected at the gateway
+HOST_DROPPED = "host-dropped"
+HOST_REFUSED = "host-refused"
+DELIVERED = "delivered"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How long one flow is the same flow to a tracker: one "shot", a "check", or "both" ways."""
+
+    protocol: str
+    port: int | None = None
+    fixed: bool = False  # leaves from ``port`` as well
+    body: str = ""
+    flow: str = "shot"
+
+
+KINDS = {
+    "icmp-echo": Kind("icmp", flow="check"),
+    "esp": Kind("esp", flow="both"),
+    "ah": Kind("ah", flow="both"),
+    "ike": Kind("udp", 500, fixed=True, flow="both"),
+    "ike any": Kind("udp", 500),
+    "ike-nat-t": Kind("udp", 4500, body="ike"),
+    "esp-in-udp": Kind("udp", 4500, body="esp"),
+    "nat-keepalive": Kind("udp", 4500, body="keepalive"),
+    "kerberos-udp": Kind("udp", 88),
+    "kerberos-tcp": Kind("tcp", 88),
+}
+
+Entry = tuple[str, bool] | None  # which way the first packet went, and was there one back?
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the trackers hold of a flow. ``far_nat``: far's entry for the translated address."""
+
+    gateway: Entry = None
+    near: Entry = None
+    far: Entry = None
+    far_nat: Entry = None
+
+
+NOTHING = Memory()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    fate: str
+    memory: Memory
+    altered: bool = False  # counts where it arrived
+    nameless: bool = False  # arrived from a port that does not tell any more whose it is
+    lucky: bool = False  # "random" may draw the very port: 1 in 511 for those below 512
+
+
+def labels(kind: str) -> tuple[str, ...]:
+    """The rows that one kind has in the scenario "all"."""
+    return ("ike", "ike any") if kind == "ike" else (kind,)
+
+
+def allowed(case: Case) -> dict[Cell, frozenset[str]]:
+    """Check → the outcomes that are right for it."""
+    found: dict[Cell, frozenset[str]] = {}
+    for name in case.kinds:
+        for label in labels(name):
+            table = _streams(case) if KINDS[label].protocol == "tcp" else _datagrams(case, label)
+            for (way, flow), outcomes in table.items():
+                found[label, way, flow] = frozenset(outcomes)
+    return {cell: right | _seeming_loss(found, cell) for cell, right in found.items()}
+
+
+def _seeming_loss(found: dict[Cell, frozenset[str]], cell: Cell) -> frozenset[str]:
+    """A filter that lets through some packets of a flow, and not others, looks like a lossy path.
+
+    Beside it the program may well say that it cannot tell a drop from loss.
+    """
+    ways = {way for (_, way, _), right in found.items() if "lossy" in right}
+    _, way, flow = cell
+    doubt: set[str] = set()
+    if way in ways and "lost" in found[cell]:
+        doubt.add("unobserved")
+    if flow == "reply" and BACK[way] in ways and "not-applicable" in found[cell]:
+        doubt.add("unobserved")  # whether there was a request to answer
+    return frozenset(doubt)
+
+
+# -- one packet ------------------------------------------------------------------------------------
+
+
+def _packet(kind: Kind, reply: bool) -> Packet:
+    body = kind.body
+    if kind.protocol == "icmp":
+        body = "reply" if reply else "request"
+    if kind.port is None:
+        return Packet(kind.protocol, body=body)
+    ports = (kind.port if kind.fixed else FRESH, kind.port)
+    return Packet(kind.protocol, *(ports[::-1] if reply else ports), body)
+
+
+def _look(entry: Entry, way: str, tracks: bool) -> tuple[str, Entry]:
+    """(the packet's state, the entry as the packet leaves it, also where it is then dropped)."""
+    if not tracks:
+        return "none", None
+    if entry is None:
+        return "new", None
+    first, answered = entry
+    if way == first:
+        return ("established" if answered else "new"), entry
+    return "established", (first, True)
+
+
+def _keep(entry: Entry, way: str, tracks: bool) -> Entry:
+    """A packet that got past the last hook is remembered."""
+    return (way, False) if tracks and entry is None else entry
+
+
+def cross(
+    case: Case, kind: Kind, memory: Memory, way: str, *, reply: bool = False, later: bool = False
+) -> Iterator[Step]:
+    """All that can become of one packet. ``later``: a TCP segment behind the handshake."""
+    packet = _packet(kind, reply)
+    sender, sink = (case.near, case.far) if way == OUTBOUND else (case.far, case.near)
+    here, there = ("near", "far") if way == OUTBOUND else ("far", "near")
+    hides = case.nat is not None and case.nat.covers(kind.protocol)
+    translated = hides and memory.gateway is not None and memory.gateway[0] == OUTBOUND
+    if here == "far" and reply and translated:
+        here = "far_nat"
+    # The sender's own firewall.
+    action, memory = _host(sender, "output", memory, here, packet, way)
+    if action != ACCEPT:
+        yield Step(UNSENT, memory)
+        return
+    # The gateway.
+    state, entry = _look(memory.gateway, way, case.stateful)
+    memory = replace(memory, gateway=entry)
+    if case.loss.get(way):
+        yield Step(LOSS, memory)
+    action = case.forward.judge(packet, way, state)
+    if action != ACCEPT:
+        yield Step(REFUSED if action == REJECT else LOST, memory)
+        return
+    memory = replace(memory, gateway=_keep(entry, way, case.stateful))
+    assert memory.gateway is not None or not hides
+    translated = hides and memory.gateway is not None and memory.gateway[0] == OUTBOUND
+    altered = nameless = lucky = False
+    if translated:
+        assert case.nat is not None
+        altered = kind.protocol == "ah"  # its check value covers the addresses
+        if way == OUTBOUND:
+            there = "far_nat"
+            if case.nat.ports and kind.port is not None and not reply:
+                packet = replace(packet, source_port=FRESH)
+                altered |= kind.fixed
+                lucky = kind.fixed and case.nat.form == "masquerade random"
+                nameless = kind.body == "keepalive"
+    # The receiver's own firewall.
+    action, memory = _host(sink, "input", memory, there, packet, way)
+    fate = DELIVERED
+    if action != ACCEPT:
+        fate = HOST_DROPPED
+        if action == REJECT and _says_no(sink, way):
+            if case.limited:
+                yield Step(HOST_DROPPED, memory, altered, nameless, lucky)
+            fate = HOST_REFUSED
+    yield Step(fate, memory, altered, nameless, lucky)
+
+
+def _host(
+    host: Host | None, hook: str, memory: Memory, place: str, packet: Packet, way: str
+) -> tuple[str, Memory]:
+    if host is None:
+        return ACCEPT, memory
+    chain: Chain = getattr(host, hook)
+    state, entry = _look(getattr(memory, place), way, host.stateful)
+    action = chain.judge(packet, way, state)
+    if action == ACCEPT:
+        entry = _keep(entry, way, host.stateful)
+    return action, replace(memory, **{place: entry})
+
+
+def _says_no(host: Host | None, way: str) -> bool:
+    """Does the refusal get out of the host's own output chain? ICMP, or TCP's reset."""
+    if host is None:
+        return True
+    state = "related" if host.stateful else "none"
+    error = Packet("icmp", body="error")
+    return host.output.judge(error, BACK[way], state) == ACCEPT
+
+
+# -- requests and their answers --------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Fates:
+    """What can become of the requests of one direction, and of the answers to them."""
+
+    requests: set[Step]
+    replies: set[Step]
+    memories: set[Memory]
+
+
+def _explore(case: Case, kind: Kind, way: str, start: Iterable[Memory]) -> _Fates:
+    """Every order of shots and answers, from every memory the run can begin with."""
+    fates = _Fates(set(), set(), set())
+    waiting = [(memory, False) for memory in start]
+    begun = set(waiting)
+    seen: set[tuple[Memory, bool]] = set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        memory, asked = node
+        steps = list(cross(case, kind, memory, way))
+        fates.requests.update(steps)
+        after = [(step.memory, asked or _reaches(step)) for step in steps]
+        if asked:
+            answers = list(cross(case, kind, memory, BACK[way], reply=True))
+            fates.replies.update(answers)
+            after += [(step.memory, True) for step in answers]
+        if kind.flow == "shot":  # the next shot is another flow, but this one's answer is to come
+            if node in begun:
+                waiting += [(memory, True) for memory, reached in after if reached]
+                fates.memories.update(memory for memory, _ in after)
+            continue
+        waiting += after
+        fates.memories.update(memory for memory, _ in after)
+    if kind.flow == "shot":
+        first = {step for memory in start for step in cross(case, kind, memory, way)}
+        fates.requests = first
+    return fates
+
+
+def _reaches(step: Step) -> bool:
+    return step.fate == DELIVERED and not step.nameless
+
+
+def _datagrams(case: Case, label: str) -> dict[tuple[str, str], set[str]]:
+    kind = KINDS[label]
+    if label == "ah" and case.family == 6:  # its tracker looks inside: a datagram with fresh ports
+        kind = replace(kind, flow="shot")
+    shared = KINDS[label].flow == "both"
+    table: dict[tuple[str, str], set[str]] = {}
+    memories = {NOTHING}
+    earlier = False
+    for way in (INBOUND, OUTBOUND):
+        if way == INBOUND and case.hidden:
+            table[way, "new"] = table[BACK[way], "reply"] = {"not-applicable"}
+            continue
+        start = memories if kind.flow == "both" else {NOTHING}
+        fates = _explore(case, kind, way, start)
+        cold = {step.fate for step in cross(case, kind, NOTHING, way)} - {LOSS}
+        new = _named(case, way, fates.requests)
+        if "delivered" in new:
+            if shared and earlier:
+                new.add("state-possible")
+            if cold != {DELIVERED}:
+                new.remove("delivered")
+                new.add("state-possible")
+        table[way, "new"] = new
+        table[BACK[way], "reply"] = _answered(case, way, fates)
+        memories = fates.memories
+        earlier = True
+    return table
+
+
+def _named(case: Case, way: str, steps: Iterable[Step]) -> set[str]:
+    """Fates → outcomes, for packets that travelled ``way``."""
+    names: set[str] = set()
+    for step in steps:
+        names |= _name(step)
+    if len(names) > 1 and names & {"delivered", "altered"}:
+        names.add("lossy")  # some did and some did not
+    if case.loss.get(way):
+        if "delivered" in names:
+            names.add("lossy")
+        if "lost" in names:
+            names.add("unobserved")  # too few to tell a drop from loss
+    return names
+
+
+def _name(step: Step) -> set[str]:
+    arrived = step.fate in (DELIVERED, HOST_DROPPED, HOST_REFUSED)
+    if step.nameless and arrived:  # there is no saying what it was
+        return {"unobserved", "altered", "not-applicable"}
+    if step.altered and arrived:
+        if step.fate != DELIVERED:
+            return {"altered", "host-dropped", "refused"}
+        return {"altered", "delivered"} if step.lucky else {"altered"}
+    return {
+        UNSENT: {"not-sent"},
+        LOSS: set[str](),
+        LOST: {"lost"},
+        REFUSED: {"refused"},
+        HOST_DROPPED: {"host-dropped"},
+        HOST_REFUSED: {"refused"},
+        DELIVERED: {"delivered"},
+    }[step.fate]
+
+
+def _answered(case: Case, way: str, fates: _Fates) -> set[str]:
+    names: set[str] = set()
+    reached = [step for step in fates.requests if _reaches(step)]
+    if reached:
+        names |= _named(case, BACK[way], fates.replies)
+        if case.loss:
+            names.add("unobserved")
+    if len(reached) < len([step for step in fates.requests if step.fate != LOSS]):
+        names.add("not-applicable")
+        if case.loss or any(step.nameless for step in fates.requests):
+            names.add("unobserved")
+    return names
+
+
+# -- TCP -------------------------------------------------------------------------------------------
+
+
+def _streams(case: Case) -> dict[tuple[str, str], set[str]]:
+    """A new flow is the SYN, and once connected the request; the reply to it the SYN-ACK."""
+    table: dict[tuple[str, str], set[str]] = {}
+    for way in (INBOUND, OUTBOUND):
+        new: set[str] = set()
+        reply: set[str] = set()
+        if way == INBOUND and case.hidden:
+            new, reply = {"not-applicable"}, {"not-applicable"}
+        else:
+            for one, other in _connections(case, way):
+                new |= one
+                reply |= other
+            if case.loss:
+                new |= {"lossy"} if "delivered" in new else set()
+                new |= {"unobserved"} if "lost" in new else set()
+                reply |= {"lossy"} if "delivered" in reply else set()
+                reply |= {"unobserved"}
+        table[way, "new"] = new
+        table[BACK[way], "reply"] = reply
+    return table
+
+
+def _connections(case: Case, way: str) -> Iterator[tuple[set[str], set[str]]]:
+    kind = KINDS["kerberos-tcp"]
+    for syn in cross(case, kind, NOTHING, way):
+        if syn.fate != DELIVERED:
+            if syn.fate != LOSS:
+                yield _name(syn), {"not-applicable"}
+            continue
+        for answer in cross(case, kind, syn.memory, BACK[way], reply=True):
+            match answer.fate:
+                case "unsent":  # from outside, the same as a SYN that was dropped
+                    yield {"host-dropped", "delivered"}, {"not-applicable", "not-sent"}
+                case "loss":
+                    yield {"delivered"}, {"lossy"}
+                case "host-refused":
+                    yield {"delivered"}, {"refused", "host-dropped"}
+                case "delivered":
+                    yield from _connected(case, way, answer.memory)
+                case _:
+                    yield {"delivered"}, _name(answer)
+
+
+def _connected(case: Case, way: str, memory: Memory) -> Iterator[tuple[set[str], set[str]]]:
+    kind = KINDS["kerberos-tcp"]
+    for request in cross(case, kind, memory, way):
+        if request.fate not in (DELIVERED, LOSS):
+            yield _name(request), {"not-applicable", "delivered"}
+            continue
+        if request.fate == LOSS:
+            continue
+        for answer in cross(case, kind, request.memory, BACK[way], reply=True):
+            if answer.fate != LOSS:
+                yield {"delivered"}, _name(answer) | {"delivered"}
