@@ -7,7 +7,8 @@ state is what the three trackers hold of one flow, and the fates of a check are 
 that the run can reach.
 
 The order of a run is part of what is given: requests inbound first, each answered at once, then
-those outbound.
+those outbound; but where a NAT hides near, outbound first, and then inbound towards the address that
+hides it, where nothing is forwarded.
 """
 
 from __future__ import annotations
@@ -280,7 +281,7 @@ def _datagrams(case: Case, label: str) -> dict[tuple[str, str], set[str]]:
     earlier = False
     for way in (INBOUND, OUTBOUND):
         if way == INBOUND and case.hidden:
-            table[way, "new"] = table[BACK[way], "reply"] = {"not-applicable"}
+            table[way, "new"], table[BACK[way], "reply"] = _hidden(case, kind)
             continue
         start = memories if kind.flow == "both" else {NOTHING}
         fates = _explore(case, kind, way, start)
@@ -297,6 +298,14 @@ def _datagrams(case: Case, label: str) -> dict[tuple[str, str], set[str]]:
         memories = fates.memories
         earlier = True
     return table
+
+
+def _hidden(case: Case, kind: Kind) -> tuple[set[str], set[str]]:
+    """A new flow to the address of a NAT goes no further; it may not even leave far."""
+    new = {"not-applicable"}
+    if any(step.fate == UNSENT for step in cross(case, kind, NOTHING, INBOUND)):
+        new.add("not-sent")
+    return new, {"not-applicable"}
 
 
 def _named(case: Case, way: str, steps: Iterable[Step]) -> set[str]:
@@ -357,7 +366,7 @@ def _streams(case: Case) -> dict[tuple[str, str], set[str]]:
         new: set[str] = set()
         reply: set[str] = set()
         if way == INBOUND and case.hidden:
-            new, reply = {"not-applicable"}, {"not-applicable"}
+            new, reply = _hidden(case, KINDS["kerberos-tcp"])
         else:
             for one, other in _connections(case, way):
                 new |= one
