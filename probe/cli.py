@@ -1,4 +1,4 @@
-"""``probe``: arguments and exit codes. The only module that prints.
+"""``probe``: the commands, and what they return.
 
 Exit codes: 0 every check is as expected; 1 at least one is not; 2 the command line or a file is
 wrong; 3 it could not be tested; 130 interrupted.
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from agent import __version__
+from probe import arguments, output, trace_command
 
 if TYPE_CHECKING:
     from probe.run import Finished, Request
@@ -29,6 +28,7 @@ EPILOG = """\
 examples:
   probe run --peer 10.0.0.5            the KB's whole list, in both directions
   probe run --peer 10.0.0.5 --only esp,ike --json result.json
+  probe trace --peer 10.0.0.5 --kind esp   where on the path does ESP die?
   probe lab --firewall esp-missing     the same, on this machine, through a firewall of its own
   probe lab --firewall my-rules.nft    your own rules, before they go live
 
@@ -37,58 +37,19 @@ exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be test
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    _prepare_output()
+    output.prepare()
     try:
         options = _parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except KeyboardInterrupt:
-        return _fail(INTERRUPTED, "interrupted")
+        return output.fail(INTERRUPTED, "interrupted")
     except OSError as error:
-        return _fail(WRONG, f"cannot write the output: {error.strerror or error}")
+        return output.fail(WRONG, f"cannot write the output: {error.strerror or error}")
     finally:
         for stream in (sys.stdout, sys.stderr):
-            _flush(stream)
+            output.flush(stream)
         gc.freeze()  # the process ends: a last search for garbage would take a tenth of a run
-
-
-# -- output ------------------------------------------------------------------------------------
-
-
-def _prepare_output() -> None:
-    """A stream that is closed, or that has not our letters, is no reason to fail."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for as long as we live
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-
-
-def _print(text: str, stream: TextIO | None = None) -> None:
-    """A reader that went away (``| head``) is no error. OSError for a full disk."""
-    stream = stream or sys.stdout
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        _silence(stream)
-
-
-def _flush(stream: TextIO) -> None:
-    """So that the interpreter finds nothing left to complain of at its end."""
-    try:
-        stream.flush()
-    except OSError:
-        _silence(stream)
-
-
-def _silence(stream: TextIO) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _fail(code: int, text: object) -> int:
-    _print(f"probe: {text}", sys.stderr)
-    return code
 
 
 # -- the command line --------------------------------------------------------------------------
@@ -114,11 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.set_defaults(command=_run)
     run.add_argument("--peer", required=True, metavar="HOST", help="the far host")
-    run.add_argument("--port", type=_port, default=5088, help="the agent's port (default: 5088)")
+    run.add_argument(
+        "--port", type=arguments.port, default=5088, help="the agent's port (default: 5088)"
+    )
     run.add_argument("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
     run.add_argument("-4", dest="family", action="store_const", const=4, help="IPv4 only")
     run.add_argument("-6", dest="family", action="store_const", const=6, help="IPv6 only")
     _add_test_options(run)
+
+    trace_command.add(commands)
 
     lab = commands.add_parser(
         "lab",
@@ -151,13 +116,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_test_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--scenario", default="kb233256", metavar="NAME|FILE", help="default: kb233256")
-    add("--only", type=_kinds, default=(), metavar="KIND,…", help="only these kinds")
+    add("--only", type=arguments.kinds, default=(), metavar="KIND,…", help="only these kinds")
     add("--direction", choices=DIRECTIONS, default="both", help="of the new flows (default: both)")
     add("--json", metavar="FILE|-", help="write the result as JSON; the table goes to stderr for -")
     add("--strict", action="store_true", help="what state may have let through is a failure")
     add(
         "--state-timeout",
-        type=_state_timeout,
+        type=arguments.state_timeout,
         default=600.0,
         metavar="S",
         help="how long a firewall may remember a flow (default: 600)",
@@ -168,63 +133,28 @@ def _add_test_options(parser: argparse.ArgumentParser) -> None:
         help="a clean tuple for ESP, AH and IKE: wait until firewalls have forgotten, or take a "
         "temporary IPv6 address",
     )
-    add("--alias", metavar="ADDR", type=_address, help="the same by a further address of this host")
-    add("--timeout", type=_wait, default=1.0, metavar="S", help="silence counts after S seconds")
+    add(
+        "--alias",
+        metavar="ADDR",
+        type=arguments.address,
+        help="the same by a further address of this host",
+    )
+    add(
+        "--timeout",
+        type=arguments.wait,
+        default=1.0,
+        metavar="S",
+        help="silence counts after S seconds",
+    )
     add("--sizes", action="store_true", help="also send what is large in real life, in fragments")
     add("--inspect", action="store_true", help="also send noise: does something read the payload?")
-    add("--shots", type=_shots, default=3, metavar="N", help="packets of each check (default: 3)")
-
-
-def _number(
-    text: str, low: float, high: float, what: str, kind: type[float] | type[int] = float
-) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = -1
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text}: {what} from {low:g} to {high:.8g}")
-    return value
-
-
-def _address(text: str) -> str:
-    import ipaddress
-
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is not an IP address") from None
-
-
-def _port(text: str) -> int:
-    return int(_number(text, 1, 65_535, "a port is a number", int))
-
-
-def _wait(text: str) -> float:
-    return _number(text, 0.01, 60, "a number of seconds")
-
-
-def _state_timeout(text: str) -> float:
-    return _number(text, 0, 604_800, "a number of seconds")
-
-
-def _shots(text: str) -> int:
-    return int(_number(text, 1, 50, "a number", int))
-
-
-def _kinds(text: str) -> tuple[str, ...]:
-    from agent.errors import AgentError
-    from agent.wire import codec
-
-    kinds = tuple(kind.strip() for kind in text.split(",") if kind.strip())
-    if not kinds:
-        raise argparse.ArgumentTypeError("name at least one kind, as in --only esp,ike")
-    for kind in kinds:
-        try:
-            codec(kind)
-        except AgentError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-    return kinds
+    add(
+        "--shots",
+        type=arguments.shots,
+        default=3,
+        metavar="N",
+        help="packets of each check (default: 3)",
+    )
 
 
 # -- commands ----------------------------------------------------------------------------------
@@ -239,13 +169,13 @@ def _run(options: argparse.Namespace) -> int:
     from scenarios import ScenarioError
 
     try:
-        _check_place(options.json)
+        output.check_place(options.json)
         request = _request(options, keys.find(options.key, os.environ)[1])
         with ExitStack() as stack:
-            progress = _progress(stack)
+            progress = output.progress(stack)
             finished = asyncio.run(run(request, progress))
-    except (KeyFileError, ScenarioError, WrongRequest, _NoPlace) as error:
-        return _fail(WRONG, error)
+    except (KeyFileError, ScenarioError, WrongRequest, output.NoPlace) as error:
+        return output.fail(WRONG, error)
     # The run is over. What is left is quick, and a second Ctrl-C must not tear it.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -253,27 +183,6 @@ def _run(options: argparse.Namespace) -> int:
     finally:
         signal.signal(signal.SIGINT, before)
     return exit_code(finished) if written or finished.interrupted else WRONG
-
-
-class _NoPlace(Exception):
-    """The JSON cannot be written there."""
-
-
-def _check_place(json_to: str | None) -> None:
-    """Now, and not when the run is over and its result would be lost."""
-    if json_to is None or json_to == "-":
-        return
-    place = Path(json_to)
-    try:
-        why = "it is a directory" if place.is_dir() else ""
-        if not why and not place.exists() and not place.parent.is_dir():
-            why = f"there is no directory {place.parent}"
-    except OSError as error:
-        why = str(error.strerror)
-    if not why and not os.access(place if place.exists() else place.parent, os.W_OK):
-        why = "writing is not permitted there"
-    if why:
-        raise _NoPlace(f"--json {json_to}: {why}")
 
 
 def _request(options: argparse.Namespace, key: bytes) -> Request:
@@ -302,57 +211,24 @@ def _request(options: argparse.Namespace, key: bytes) -> Request:
     )
 
 
-def _progress(stack: ExitStack) -> Callable[[str, float], None]:
-    """A bar on a terminal, silence elsewhere."""
-    if not sys.stderr.isatty():
-        return lambda _text, _share: None
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        BarColumn(bar_width=20),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    stack.enter_context(bar)
-    task = bar.add_task("", total=1.0)
-    return lambda text, share: bar.update(task, description=text, completed=share)
-
-
 def _show(finished: Finished, json_to: str | None) -> bool:
     """False when the JSON could not be written after all."""
     from probe.report import json, table
 
     stream = sys.stderr if json_to == "-" else sys.stdout
-    written = json_to is None or json_to == "-" or _write(json_to, json.render(finished.result))
+    written = (
+        json_to is None or json_to == "-" or output.write(json_to, json.render(finished.result))
+    )
     if finished.error:
-        _print(f"probe: {finished.error}", sys.stderr)
+        output.say(f"probe: {finished.error}", sys.stderr)
     seen = any(conclusion.shots for conclusion in finished.result.conclusions)
     if seen or not finished.error:
-        width = _width(stream)
+        width = output.width(stream)
         colour = table.wants_colour(stream, os.environ)
-        _print(table.render(finished.result, colour=colour, width=width), stream)
+        output.say(table.render(finished.result, colour=colour, width=width), stream)
     if json_to == "-":
-        _print(json.render(finished.result))
+        output.say(json.render(finished.result))
     return written
-
-
-def _write(path: str, text: str) -> bool:
-    try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        _print(f"probe: cannot write {path}: {error.strerror}", sys.stderr)
-        return False
-    return True
-
-
-def _width(stream: TextIO) -> int:
-    try:
-        return max(80, min(120, os.get_terminal_size(stream.fileno()).columns))
-    except OSError:
-        return 80
 
 
 def _lab(options: argparse.Namespace) -> int:
@@ -361,13 +237,13 @@ def _lab(options: argparse.Namespace) -> int:
     try:
         if options.list:
             for name in firewall_names():
-                _print(f"{name:<18} {load_firewall(name).description}")
+                output.say(f"{name:<18} {load_firewall(name).description}")
             return 0
         return run_lab(
             load_firewall(options.firewall), options.scenario, options.family, _passed_on(options)
         )
     except LabError as error:
-        return _fail(error.exit_code, error)
+        return output.fail(error.exit_code, error)
 
 
 def _passed_on(options: argparse.Namespace) -> list[str]:
@@ -401,16 +277,16 @@ def _scenarios(options: argparse.Namespace) -> int:
     try:
         if options.action is None:
             for name in names():
-                _print(f"{name:<16} {load(name).title}")
+                output.say(f"{name:<16} {load(name).title}")
             return 0
         if options.name is None:
-            return _fail(WRONG, "scenarios show: which one? `probe scenarios` lists them")
+            return output.fail(WRONG, "scenarios show: which one? `probe scenarios` lists them")
         scenario = load(options.name)
     except ScenarioError as error:
-        return _fail(WRONG, error)
-    _print(f"{scenario.title}\n\n{scenario.description.strip()}\n")
+        return output.fail(WRONG, error)
+    output.say(f"{scenario.title}\n\n{scenario.description.strip()}\n")
     for row in scenario.rows:
-        _print(f"  {row.label or row.kind:<20} {row.direction}")
+        output.say(f"  {row.label or row.kind:<20} {row.direction}")
     return 0
 
 
@@ -423,6 +299,6 @@ def _keygen(options: argparse.Namespace) -> int:
     try:
         keys.create(path)
     except KeyFileError as error:
-        return _fail(WRONG, error)
-    _print(f"wrote a new key to {path}; the other host needs the same file, mode 0600")
+        return output.fail(WRONG, error)
+    output.say(f"wrote a new key to {path}; the other host needs the same file, mode 0600")
     return 0

@@ -66,6 +66,8 @@ class Lab:
     keys and logs that goes with the lab. LabError, on entering, when it cannot be had.
     """
 
+    places: tuple[str, ...] = PLACES
+
     def __init__(
         self, firewall: Firewall | None = None, family: int = 4, prefix: str | None = None
     ) -> None:
@@ -190,11 +192,11 @@ class Lab:
 
     # -- building --------------------------------------------------------------------------------
 
-    def _namespaces(self) -> tuple[str, str, str]:
-        return self.near, self.fw, self.far
+    def _namespaces(self) -> tuple[str, ...]:
+        return tuple(map(self._namespace, self.places))
 
     def _namespace(self, where: str) -> str:
-        return self._namespaces()[PLACES.index(where)]
+        return f"{self.prefix}-{self.places[self.places.index(where)]}"
 
     def _tell(self, word: str, value: object) -> None:
         assert self._janitor is not None, "the lab is not open"
@@ -219,7 +221,7 @@ class Lab:
         with _explained("make network namespaces (a container needs CAP_SYS_ADMIN for it)"):
             self._make_namespaces()
         with _explained("set up the lab's network (a container needs CAP_NET_ADMIN for it)"):
-            for place in PLACES:
+            for place in self.places:
                 _inside(self._namespace(place), partial(_write, self._settings(place, ipv6)))
             self._connect((4, 6) if ipv6 else (4,))
 

@@ -84,11 +84,16 @@ class WrongRequest(ProbeError):
 class Session:
     """Near's side of a run, from the peer's name on.
 
-    ``plan`` is there as soon as there is something to show."""
+    ``plan`` is there as soon as there is something to show; ``new_drive`` makes what conducts the
+    two ends.
+    """
+
+    new_drive: Callable[..., Drive]
 
     def __init__(self, request: Request, progress: Progress) -> None:
         self.request = request
         self.progress = progress
+        self.new_drive = Drive
         self._scenario: Scenario = load(request.scenario)
         self._mtu = 1500  # until the route is known
         self.plan = self._plan(request.family or 4)
@@ -180,7 +185,7 @@ class Session:
     ) -> None:
         self._welcome = welcome
         self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw)
-        self._drive = drive = self._new_drive(
+        self._drive = drive = self.new_drive(
             plan,
             self.request.settings,
             Here(self._station),
@@ -192,8 +197,6 @@ class Session:
         there.on_lost = drive.wake
         self._rtt = there.rtt * 1e3
         await drive.run(secrets.token_bytes(32))
-
-    _new_drive: type[Drive] = Drive  # what conducts the two ends
 
     async def _ping(self, family: int) -> str:
         """Nothing came back by TCP: is it the port, or the whole path?"""

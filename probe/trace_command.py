@@ -1,0 +1,127 @@
+"""``probe trace``: its arguments, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from probe import arguments, output
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, _SubParsersAction
+
+    from probe.walk import Traced
+
+WRONG = 2
+DESCRIPTION = """\
+Sends shots with a rising TTL from both ends, of the kind that does not get through and of one that
+does, and tells hop by hop how far each came: which router forwarded it last, and which should have
+got it and did not.
+"""
+EPILOG = """\
+examples:
+  probe trace --peer 10.0.0.5 --kind esp   where does ESP die?
+  probe trace --peer 10.0.0.5              finds out first which kind of KB 233256 does not get
+                                           through, and walks its way
+
+A router that answers for a hop has received the shot; that it forwarded it is known only from the
+hops behind it. Routers limit how often they answer, so silent hops are asked again, a second apart.
+
+exit codes: 0 it gets through in both directions, 1 it dies somewhere, 2 wrong usage, 3 could not be
+tested, 130 interrupted
+"""
+
+
+def add(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Puts the command beside the others."""
+    trace = commands.add_parser(
+        "trace",
+        help="where on the path does a kind of packet die? hop by hop, from both ends",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    trace.set_defaults(command=run)
+    option = trace.add_argument
+    option("--peer", required=True, metavar="HOST", help="the far host")
+    option("--kind", type=arguments.kind, help="default: the first of the KB's that fails")
+    option("--port", type=arguments.port, default=5088, help="the agent's port (default: 5088)")
+    option("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
+    option("-4", dest="family", action="store_const", const=4, help="IPv4 only")
+    option("-6", dest="family", action="store_const", const=6, help="IPv6 only")
+    option(
+        "--timeout",
+        type=arguments.wait,
+        default=1.0,
+        metavar="S",
+        help="silence counts after S seconds (default: 1)",
+    )
+    option(
+        "--max-hops",
+        type=arguments.hops,
+        default=30,
+        metavar="N",
+        help="go no further than N hops (default: 30)",
+    )
+    option("--names", action="store_true", help="ask the resolver for the routers' names")
+    option("--json", metavar="FILE|-", help="write JSON; the table goes to stderr for -")
+
+
+def run(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from agent import keys
+    from agent.errors import KeyFileError
+    from probe.drive import Settings
+    from probe.run import Request, WrongRequest
+    from probe.walk import TraceRequest, exit_code, trace
+    from scenarios import ScenarioError
+
+    try:
+        output.check_place(options.json)
+        request = TraceRequest(
+            Request(
+                peer=options.peer,
+                key=keys.find(options.key, os.environ)[1],
+                port=options.port,
+                family=options.family,
+                settings=Settings(wait=options.timeout),
+            ),
+            options.kind,
+            options.max_hops,
+            options.names,
+        )
+        with ExitStack() as stack:
+            progress = output.progress(stack)
+            traced = asyncio.run(trace(request, progress))
+    except (KeyFileError, ScenarioError, WrongRequest, output.NoPlace) as error:
+        return output.fail(WRONG, error)
+    # The walk is over. What is left is quick, and a second Ctrl-C must not tear it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        written = _show(traced, options.json)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return exit_code(traced) if written or traced.interrupted else WRONG
+
+
+def _show(traced: Traced, json_to: str | None) -> bool:
+    """False when the JSON could not be written after all."""
+    from probe.report import trace
+    from probe.report.table import wants_colour
+
+    result = traced.result
+    stream = sys.stderr if json_to == "-" else sys.stdout
+    written = json_to in (None, "-") or output.write(str(json_to), trace.render_json(result))
+    if traced.error:
+        output.say(f"probe: {traced.error}", sys.stderr)
+    if result.ways or not traced.error:
+        colour = wants_colour(stream, os.environ)
+        output.say(trace.render(result, colour=colour, width=output.width(stream)), stream)
+    if json_to == "-":
+        output.say(trace.render_json(result))
+    return written
