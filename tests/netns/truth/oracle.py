@@ -7,8 +7,8 @@ state is what the three trackers hold of one flow, and the fates of a check are 
 that the run can reach.
 
 The order of a run is part of what is given: requests inbound first, each answered at once, then
-those outbound; but where a NAT hides near, outbound first, and then inbound towards the address that
-hides it, where nothing is forwarded.
+those outbound; but where a NAT hides near, outbound first, and then inbound towards the address
+that hides it, where nothing is forwarded.
 """
 
 from __future__ import annotations
