@@ -232,12 +232,15 @@ def _show(finished: Finished, json_to: str | None) -> bool:
 
 
 def _lab(options: argparse.Namespace) -> int:
+    import textwrap
+
     from probe.lab import LabError, firewall_names, load_firewall, run_lab
 
     try:
         if options.list:
             for name in firewall_names():
-                output.say(f"{name:<18} {load_firewall(name).description}")
+                about = f"{name:<18} {load_firewall(name).description}"
+                output.say(textwrap.fill(about, 79, subsequent_indent=" " * 19))
             return 0
         return run_lab(
             load_firewall(options.firewall), options.scenario, options.family, _passed_on(options)
