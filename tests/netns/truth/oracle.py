@@ -188,7 +188,7 @@ def cross(
                 packet = replace(packet, source_port=FRESH)
                 altered |= kind.fixed
                 lucky = kind.fixed and case.nat.form == "masquerade random"
-                nameless = kind.body == "keepalive"
+                nameless = kind.body == "keepalive" or kind.protocol == "tcp"
     # The receiver's own firewall.
     action, memory = _host(sink, "input", memory, there, packet, way)
     fate = DELIVERED
@@ -325,8 +325,8 @@ def _named(case: Case, way: str, steps: Iterable[Step]) -> set[str]:
 
 def _name(step: Step) -> set[str]:
     arrived = step.fate in (DELIVERED, HOST_DROPPED, HOST_REFUSED)
-    if step.nameless and arrived:  # there is no saying what it was
-        return {"unobserved", "altered", "not-applicable"}
+    if step.nameless and arrived:  # there is no saying what it was, unless an error quotes it
+        return {"unobserved", "refused"} if step.fate == HOST_REFUSED else {"unobserved"}
     if step.altered and arrived:
         if step.fate != DELIVERED:
             return {"altered", "host-dropped", "refused"}
@@ -388,18 +388,23 @@ def _connections(case: Case, way: str) -> Iterator[tuple[set[str], set[str]]]:
             if syn.fate != LOSS:
                 yield _name(syn), {"not-applicable"}
             continue
+        # From a port that a NAT gave it a SYN is nameless, until a request says whose it is.
+        doubt = {"unobserved"} if syn.nameless else set[str]()
         for answer in cross(case, kind, syn.memory, BACK[way], reply=True):
             match answer.fate:
                 case "unsent":  # from outside, the same as a SYN that was dropped
-                    yield {"host-dropped", "delivered"}, {"not-applicable", "not-sent"}
+                    yield (
+                        {"host-dropped", "delivered"} | doubt,
+                        {"not-applicable", "not-sent"} | doubt,
+                    )
                 case "loss":
-                    yield {"delivered"}, {"lossy"}
+                    yield {"delivered"} | doubt, {"lossy"}
                 case "host-refused":
-                    yield {"delivered"}, {"refused", "host-dropped"}
+                    yield {"delivered"} | doubt, {"refused", "host-dropped"} | doubt
                 case "delivered":
                     yield from _connected(case, way, answer.memory)
                 case _:
-                    yield {"delivered"}, _name(answer)
+                    yield {"delivered"} | doubt, _name(answer) | doubt
 
 
 def _connected(case: Case, way: str, memory: Memory) -> Iterator[tuple[set[str], set[str]]]:
