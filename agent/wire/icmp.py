@@ -224,9 +224,11 @@ class IcmpEcho(Codec):
         return None if tag is None else Reading(tag, reply=reply)
 
     def quoted(self, keys: Keys, checks: Iterable[int], head: bytes) -> Tag | None:
+        """By the seal where it was quoted: a NAT may have given the echo another identifier."""
+        sealed = unseal(keys, self.name, head[HEADER_LENGTH : HEADER_LENGTH + TAG_LENGTH])
         for number in checks:
             tag = Tag(number, int.from_bytes(head[6:8], "big"))
-            if head[4:8] == _identity(keys, tag):
+            if sealed == tag or head[4:8] == _identity(keys, tag):
                 return tag
         return None
 

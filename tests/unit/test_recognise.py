@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.model import Direction, Flow, Side, Tag
@@ -44,6 +46,9 @@ def test_a_refused_echo_reply_is_the_reply_and_not_its_request(family: int) -> N
     found = known.quoted(error, True, set())
     assert found is not None
     assert found.tag == Tag(number + 1, 7)
+    # Through a NAT that gave the echo another identifier: by the seal in its data.
+    renamed = replace(error, head=error.head[:4] + b"\0\0" + error.head[6:])
+    assert known.quoted(renamed, True, set()) == found
     # The other end's request, quoted in an error that this host sends, is still the request.
     error = IcmpError(
         family, type, code, far, None, near, far, PROTOCOL[family], None, None, asked[:64]

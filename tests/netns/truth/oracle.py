@@ -376,6 +376,8 @@ def _streams(case: Case) -> dict[tuple[str, str], set[str]]:
                 new |= {"unobserved"} if "lost" in new else set()
                 reply |= {"lossy"} if "delivered" in reply else set()
                 reply |= {"unobserved"}
+        if "unobserved" in new and "not-applicable" in reply:
+            reply.add("unobserved")  # whether there was a request to answer
         table[way, "new"] = new
         table[BACK[way], "reply"] = reply
     return table
