@@ -138,9 +138,10 @@ class Case:
         return max(self.subject.deepest, self.reference.deepest)
 
     @property
-    def reached(self) -> bool:
-        """A shot with a limit came to the end of the way."""
-        return self.subject.reached is not None or self.reference.reached is not None
+    def end(self) -> int | None:
+        """The lowest TTL with which a shot came to the end of the way; None: none did yet."""
+        reached = (self.subject.reached, self.reference.reached)
+        return min((ttl for ttl in reached if ttl is not None), default=None)
 
     @property
     def asked(self) -> int:
@@ -193,7 +194,13 @@ class Case:
 
     @property
     def arrived(self) -> bool:
-        return self.walked.subject.outcome in ARRIVED
+        """The subject came to the target's interface, whatever became of it there."""
+        subject = self.walked.subject
+        sink = target(subject.check)
+        return subject.outcome in ARRIVED or any(
+            sighting.event in (Event.ARRIVED, Event.DELIVERED) and sighting.at is sink
+            for sighting in subject.evidence
+        )
 
     @property
     def reference_through(self) -> bool:
@@ -274,9 +281,17 @@ class Case:
         misser = self.misser
         if dead and misser is not None and misser != TARGET and not self.certain:
             found.append((walked.subject.check.number, misser))
+            # Behind it as well, once: the limit may have swallowed the answers of all of them.
+            found += [
+                (walked.subject.check.number, ttl)
+                for ttl in sorted(self.reference.answered)
+                if ttl > misser and not self._polite_count(self.subject, ttl)
+            ]
         last = self.asked if misser in (None, TARGET) else misser
         if not self.reference_through and not self.arrived:
             last = min(last, self.deepest + 1)  # behind it, most likely nobody is reached
+        if self.end is not None:
+            last = min(last, self.end - 1)
         for ttl in range(1, last + 1):
             if self.subject.answered.get(ttl) or self.reference.answered.get(ttl):
                 continue
@@ -304,8 +319,7 @@ class Case:
 
     def hops(self) -> tuple[Hop, ...]:
         addresses, missed_from = self.addresses(), self._missed_from()
-        reached = [t.reached for t in (self.subject, self.reference) if t.reached is not None]
-        last = min(reached) - 1 if reached else self._last_worth_telling()
+        last = self._last_worth_telling() if self.end is None else self.end - 1
         return tuple(
             Hop(
                 number,
@@ -331,7 +345,7 @@ class Case:
         return min(self.asked, self.deepest + 1)
 
     def _subject_got(self, number: int, missed_from: int | None) -> Got:
-        if self.arrived or self.subject.deepest >= number:
+        if self.arrived or self.holder >= number:
             return Got.YES
         return Got.NO if missed_from is not None and number >= missed_from else Got.UNKNOWN
 
@@ -342,7 +356,7 @@ class Case:
 
     def _missed_from(self) -> int | None:
         """The first hop that is known to have missed the subject; so have all behind it."""
-        if self.walked.subject.outcome not in DEAD:
+        if self.arrived or self.walked.subject.outcome not in DEAD:
             return None
         if self.refuser is not None:
             return self.holder + 1 if self.holder else None

@@ -64,7 +64,7 @@ class _Words:
 
     def way(self) -> Way:
         case, outcome, direction = self._case, self._subject.outcome, self._check.direction
-        if outcome not in DEAD:
+        if case.arrived or outcome not in DEAD:
             return Way(direction, *self._not_dead(), case.hops())
         holder = case.holder
         misser = case.misser if case.certain else None
@@ -73,7 +73,7 @@ class _Words:
         elif case.reset_at is not None:
             cause, misser = self._reset(case.reset_at), None
         elif outcome is Outcome.REFUSED:
-            cause, misser = self._subject.cause, None
+            cause = f"{self._subject.cause}. {self._lost()}"
         else:
             cause = self._lost()
         forwarder = holder - 1 if holder else None
@@ -108,7 +108,8 @@ class _Words:
 
     def _reset(self, ttl: int) -> str:
         holder = min(self._case.holder, ttl - 1)
-        who = [self._name(n) for n in range(max(holder, 1), ttl + 1)]
+        last = ttl if self._case.end is None else min(ttl, self._case.end - 1)
+        who = [self._name(n) for n in range(max(holder, 1), last + 1)]
         return (
             f"{self._subject.cause}. It comes back for shots that cannot pass hop {ttl} as well, "
             f"so {' or '.join(who)} sends it"
@@ -122,8 +123,8 @@ class _Words:
         if misser is None:
             return self._nothing_further(holder)
         reference = _title(case.walked)
-        silent = [n for n in range(holder + 1, case.asked + 1) if misser == TARGET or n < misser]
-        silent = [n for n in silent if n not in self._addresses]
+        end = misser if misser != TARGET else case.end or case.asked + 1
+        silent = [n for n in range(holder + 1, end) if n not in self._addresses]
         place = self._sink if misser == TARGET else self._name(misser)
         which = f"{place}, which {reference} reaches,"
         if not case.certain:
@@ -140,16 +141,17 @@ class _Words:
         return text + self._culprits(holder, silent, misser) + self._caveat(holder)
 
     def _culprits(self, holder: int, silent: Sequence[int], misser: int) -> str:
+        verb = "refuses" if self._subject.outcome is Outcome.REFUSED else "drops"
         where: list[str] = []
         if holder:
-            where.append(f"{self._name(holder)} drops it on the way through")
+            where.append(f"{self._name(holder)} {verb} it on the way through")
         if silent:
             where.append("the silent hop does" if len(silent) == 1 else "a silent hop does")
         if misser == TARGET:
             where.append(f"something in front of {target(self._check)}'s interface does")
         else:
             where.append(f"{self._name(misser)} does at its entrance")
-        where[0] = where[0].replace(" does", " drops it")
+        where[0] = where[0].replace(" does", f" {verb} it")
         return ", or ".join(where)
 
     def _caveat(self, holder: int) -> str:

@@ -131,8 +131,8 @@ def _others(kind: str, conclusions: Iterable[Conclusion]) -> list[str]:
         if check.kind not in (kind, BASELINE) and conclusion.outcome in DEAD:
             failed.setdefault(check.kind, []).append(check.direction)
     return [
-        f"{service(other).title} ({service(other).rule}) does not get through either, "
-        f"{' and '.join(directions)}: trace it with --kind {other}"
+        f"{service(other).rule} does not get through either, {' and '.join(directions)}: trace it "
+        f"with --kind {other}"
         for other, directions in failed.items()
     ]
 
@@ -238,7 +238,7 @@ class Walk(Drive):
             if volleys:
                 await self._shoot(direction, volleys)
             case = Case(self._evidence(direction))
-            if case.reached or high - case.deepest >= SILENT:
+            if case.end is not None or high - case.deepest >= SILENT:
                 return
             if routers is not None and case.deepest <= routers:
                 return

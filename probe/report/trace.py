@@ -139,7 +139,7 @@ def _sentence(result: TraceResult, way: Way, width: int) -> str:
     title = service(result.kind).title
     word = _WORDS[way.outcome]
     text = way.cause or (
-        f"it gets through, by {_count(len(way.hops), 'router')}"
+        f"it gets through {_count(len(way.hops), 'router')}"
         if way.hops
         else "it gets through, and no router lies between"
     )
@@ -157,9 +157,11 @@ def _summary(result: TraceResult, width: int, colour: bool) -> str:
         told = f"FAIL{end}: {title} does not get through {' or '.join(w.direction for w in bad)}"
         told += f"; it does {_and(good)}" if good else ""
         return _paint(_wrap(f"{told}.", width), "fail", colour)
-    if unknown or not result.ways or not good:
-        told = f"ERROR{end}: whether {title} gets through {_and(unknown)} could not be tested"
-        return _paint(_wrap(f"{' '.join(told.split())}.", width), "error", colour)
+    if not unknown and not good:
+        return _paint(_wrap(f"ERROR{end}: {title} was not tested.", width), "error", colour)
+    if unknown:
+        told = f"ERROR{end}: whether {title} gets through {_and(unknown)} could not be told"
+        return _paint(_wrap(f"{told}.", width), "error", colour)
     return _paint(_wrap(f"PASS{end}: {title} gets through {_and(good)}.", width), "pass", colour)
 
 

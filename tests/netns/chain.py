@@ -16,10 +16,11 @@ FORWARD = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
 
 
 class Chain(Lab):
-    """``at``: which of the routers, from 1 on, is fw. They limit ICMP errors as kernels do."""
+    """``at``: which of the routers, from 1 on, is fw. ``limited``: ICMP errors, as kernels do."""
 
-    def __init__(self, routers: int, at: int = 1, family: int = 4) -> None:
+    def __init__(self, routers: int, at: int = 1, family: int = 4, *, limited: bool = True) -> None:
         super().__init__(None, family)
+        self._limited = limited
         self.routers = [f"hop{n}" if n != at else "fw" for n in range(1, routers + 1)]
         self.places = ("near", *self.routers, "far")
 
@@ -45,7 +46,8 @@ class Chain(Lab):
     def _settings(self, place: str, ipv6: bool) -> dict[str, str]:
         settings = super()._settings(place, ipv6)
         if place in self.routers:
-            settings = {k: v for k, v in settings.items() if "ratelimit" not in k}
+            if self._limited:
+                settings = {k: v for k, v in settings.items() if "ratelimit" not in k}
             settings |= {FORWARD[4]: "1"} | ({FORWARD[6]: "1"} if ipv6 else {})
         return settings
 
