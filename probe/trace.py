@@ -147,7 +147,9 @@ class _Words:
             where.append(f"{self._name(holder)} {verb} it on the way through")
         if silent:
             where.append("the silent hop does" if len(silent) == 1 else "a silent hop does")
-        if misser == TARGET:
+        if misser == TARGET and self._case.end is None:
+            where.append("something further on, where nobody was asked, does")
+        elif misser == TARGET:
             where.append(f"something in front of {target(self._check)}'s interface does")
         else:
             where.append(f"{self._name(misser)} does at its entrance")

@@ -20,7 +20,8 @@ from agent.errors import AgentError
 from agent.model import Check, Direction, Side, Volley
 from probe import hostnames
 from probe import plan as planning
-from probe.correlate import Evidence, correlate
+from probe.correlate import correlate
+from probe.evidence import Evidence
 from probe.dial import ProbeError
 from probe.drive import Drive
 from probe.hops import ARRIVED, DEAD, THROUGH, Case, Walked, distance, limited
@@ -329,10 +330,10 @@ class Walk(Drive):
         )
 
     def ways(self) -> tuple[Way, ...]:
-        """In the order in which they were walked."""
+        """In the order in which they were first asked, which decides what one opens for another."""
         found: list[Way] = []
-        for direction in self._walked:
-            if self.conclusion(direction) is None:
+        for direction in self._surveyed:
+            if direction not in self._walked or self.conclusion(direction) is None:
                 continue
             crossed = max((way.forwarder or 0 for way in found), default=0)
             found.append(conclude(self._evidence(direction), crossed))

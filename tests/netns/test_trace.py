@@ -92,6 +92,9 @@ SETTINGS = {
         2, 1, 4, 'iifname "near0" udp dport 4500 drop', ("--kind=esp-in-udp",), MASQUERADE
     ),
     "far's own firewall": Setting(2, 1, 4, "", ("--kind=esp",), far=FAR_INPUT),
+    "middle drops ESP out, no kind named": Setting(
+        3, 2, 4, 'iifname "near0" meta l4proto esp drop'
+    ),
     "open": Setting(2, 1, 6),
     "everything dropped behind the first": Setting(
         2,
@@ -211,6 +214,15 @@ def test_without_a_kind_the_first_that_fails_is_walked(walks: Walks) -> None:
     assert f"{lab.outbound()[-1]} drops it on the way through, or something in front of" in table
     assert [hop[1] for hop in reached(back)] == ["yes", "no", "no"]
     assert places(back) == [lab.far_address(), 1, 2]
+
+
+def test_what_was_asked_first_owes_nothing_to_the_walk_back(walks: Walks) -> None:
+    """Inbound was found open before ESP went out at all: no state can have helped it."""
+    _, code, found, _ = walks["middle drops ESP out, no kind named"]
+    assert (code, found["trace"]) == (1, "esp")
+    assert [way["direction"] for way in found["ways"]] == ["inbound", "outbound"]
+    assert [way["outcome"] for way in found["ways"]] == ["delivered", "lost"]
+    assert places(way(found, "outbound")) == [1, 2, 3]
 
 
 def test_a_tcp_connection_dies_like_the_rest(walks: Walks) -> None:

@@ -80,6 +80,12 @@ def test_at_the_last_hop_the_target_is_the_next() -> None:
     assert "never answered" not in way.cause
 
 
+def test_a_walk_that_was_cut_short_says_that_the_way_goes_on() -> None:
+    way = settled(Path(routers=5, drops={"esp": 4}), hops=[1, 2])
+    assert (way.holder, way.misser) == (2, TARGET)
+    assert "10.0.2.1 drops it on the way through, or something further on, where" in way.cause
+
+
 def test_a_router_that_refuses_is_named_with_its_hop() -> None:
     way = settled(Path(rejects={"esp": 2}))
     assert way.outcome is Outcome.REFUSED
