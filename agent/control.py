@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from agent.errors import ControlError
-from agent.model import Check, Facts, PortUse, Prior, Sighting, Volley
+from agent.model import Check, Facts, Late, PortUse, Prior, Sighting, Volley
 
 PROTOCOL = 1
 MAX_LINE = 1 << 20  # octets; a longer line ends the connection
@@ -83,6 +83,17 @@ class Firing(Message, frozen=True):
     pass
 
 
+class Answer(Message, frozen=True):
+    """Replies again to a request that was delivered, one shot every ``gap`` seconds."""
+
+    late: Late
+    gap: float
+
+
+class Answering(Message, frozen=True):
+    pass
+
+
 class Seen(Message, frozen=True):
     sightings: list[Sighting]
 
@@ -121,6 +132,8 @@ AnyMessage = (
     | Awaiting
     | Fire
     | Firing
+    | Answer
+    | Answering
     | Seen
     | Collect
     | Collected

@@ -17,6 +17,7 @@ from agent.errors import WireError
 from agent.events import (
     Action,
     Answered,
+    AnswerLate,
     Captured,
     Connect,
     Connected,
@@ -29,6 +30,7 @@ from agent.events import (
     Transmit,
     Write,
 )
+from agent.late import LateReplies
 from agent.model import Check, Event, Flow, Icmp, Side, Sighting, Tag, Volley
 from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser
 from agent.timetable import Timetable
@@ -66,6 +68,7 @@ class Engine:
         self.live: set[int] = set()
         self.nameless: set[int] = set()
         self._due = Timetable()
+        self._late = LateReplies(keys, self.checks, self.codecs, (peer, local))
         self._seen: set[tuple[Tag, Event, str]] = set()
         self._served: set[int] = set()
         self._unclaimed: dict[tuple[str, int | None], list[Captured]] = {}
@@ -102,6 +105,10 @@ class Engine:
             case FireVolleys():
                 self._due.add(event.volleys, event.gap, now)
                 return self._tick(now)
+            case AnswerLate(late, gap):
+                self._late.order(late)
+                volley = Volley(late.check, late.first, late.count)
+                return self.handle(FireVolleys([volley], gap), now)
             case Sent():
                 return self._sent(event)
             case Connected():
@@ -118,6 +125,9 @@ class Engine:
         while (shot := self._due.pop(now)) is not None:
             tag, ttl = shot
             check = self.checks[tag.check]
+            if check.flow is Flow.REPLY:
+                actions += self._answer_late(tag, now)
+                continue
             source_port = check.source_port
             if source_port is None and check.destination_port is not None:
                 source_port = self._known.port_of(tag)
@@ -165,20 +175,26 @@ class Engine:
     def _answer(self, tag: Tag, packet: Packet) -> list[Action]:
         """The reply to a request that was delivered. One for each shot, whatever comes again."""
         check = self.checks[tag.check]
-        kind = self.codecs[check.kind]
-        if check.partner is None or check.flow is not Flow.NEW or kind.answered_by_kernel:
+        self._late.keep(tag, packet)
+        by_kernel = self.codecs[check.kind].answered_by_kernel
+        if check.partner is None or check.flow is not Flow.NEW or by_kernel:
             return []
-        reply = Tag(check.partner, tag.shot)
-        back = Path(
-            packet.family,
-            packet.destination,
-            packet.source,
-            packet.destination_port,
-            packet.source_port,
-        )
-        size = self.checks[check.partner].size
+        return self._reply(Tag(check.partner, tag.shot), packet)
+
+    def _answer_late(self, reply: Tag, now: float) -> list[Action]:
+        packet = self._late.request(reply)
+        if packet is not None:
+            return self._reply(reply, packet)
+        path = Path(self.checks[reply.check].family, self.local, self.peer)
+        return [self._unsent(reply, path, "that request was not delivered here", now)]
+
+    def _reply(self, reply: Tag, packet: Packet) -> list[Action]:
+        check = self.checks[reply.check]
+        kind = self.codecs[check.kind]
+        ports = packet.destination_port, packet.source_port
+        back = Path(packet.family, packet.destination, packet.source, *ports)
         try:
-            data = kind.answer(self.keys, reply, back, packet.payload, size)
+            data = kind.answer(self.keys, reply, back, packet.payload, check.size)
         except WireError:
             return []  # what is shorter than any answer gets none
         return [Transmit(reply, kind, back, data)]

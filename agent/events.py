@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.model import Sighting, Tag, Volley
+from agent.model import Late, Sighting, Tag, Volley
 from agent.wire.base import Codec, Packet, Path
 
 # -- events ------------------------------------------------------------------------------------
@@ -19,6 +19,12 @@ class Tick:
 @dataclass(frozen=True, slots=True)
 class FireVolleys:
     volleys: Sequence[Volley]
+    gap: float  # seconds between two shots
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLate:
+    late: Late
     gap: float  # seconds between two shots
 
 
@@ -80,7 +86,9 @@ class Requested:
     time: float
 
 
-Input = Tick | FireVolleys | Captured | Received | Sent | Connected | Answered | Requested
+Input = (
+    Tick | FireVolleys | AnswerLate | Captured | Received | Sent | Connected | Answered | Requested
+)
 
 
 # -- actions -----------------------------------------------------------------------------------

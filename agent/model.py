@@ -148,3 +148,17 @@ class Volley:
     first: int
     count: int
     ttl: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An order: answer ``request`` again, with these shots of the reply check.
+
+    ``cold``: as if the request had come, without a flow that it would have opened.
+    """
+
+    request: Tag
+    check: int
+    first: int
+    count: int
+    cold: bool = False

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from agent.control import Open
 from agent.errors import AgentError
-from agent.model import Check, Flow, PortUse, Volley
+from agent.model import Check, Flow, Late, PortUse, Volley
 from agent.wire import codec
 
 SECRET = 32  # octets
@@ -63,6 +63,25 @@ def check_volleys(
             raise BadOrder(f"check {volley.check}: a TTL is a number from 1 to {MAX_TTL}")
     if sum(volley.count for volley in volleys) > MAX_SHOTS:
         raise BadOrder(f"more than {MAX_SHOTS} shots at once")
+
+
+def check_late(checks: Mapping[int, Check], ours: Iterable[Check], late: Late) -> None:
+    """BadOrder unless this end can answer that request with those shots."""
+    request, reply = checks.get(late.request.check), checks.get(late.check)
+    mine = {check.number for check in ours}
+    if reply is None or reply.flow is not Flow.REPLY or reply.number not in mine:
+        raise BadOrder(f"there is no check {late.check} whose replies are this end's to send")
+    if request is None or request.flow is not Flow.NEW or request.number in mine:
+        raise BadOrder(f"check {late.request.check} asks nothing that this end could answer")
+    kind = codec(reply.kind)
+    if request.kind != reply.kind or kind.stream or kind.answered_by_kernel or not kind.tagged:
+        raise BadOrder(f"check {late.check}: {reply.kind} cannot be answered late")
+    if late.cold and kind.port is not None and request.source_port is None:
+        raise BadOrder(f"check {request.number} has no fixed source port to answer to")
+    if not 1 <= late.request.shot <= MAX_NUMBER or not 1 <= late.count <= MAX_SHOTS:
+        raise BadOrder(f"check {late.check}: 1 to {MAX_SHOTS} shots at once")
+    if late.first < 1 or late.first + late.count - 1 > MAX_NUMBER:
+        raise BadOrder(f"check {late.check}: shots are numbered from 1 to {MAX_NUMBER}")
 
 
 def check_gap(gap: float) -> None:

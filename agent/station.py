@@ -14,6 +14,8 @@ from pathlib import Path
 
 from agent import orders
 from agent.control import (
+    Answer,
+    Answering,
     AnyMessage,
     Await,
     Awaiting,
@@ -32,7 +34,17 @@ from agent.control import (
 )
 from agent.engine import Engine
 from agent.errors import AgentError
-from agent.events import Action, Connect, FireVolleys, Input, Sent, Tick, Transmit, Write
+from agent.events import (
+    Action,
+    AnswerLate,
+    Connect,
+    FireVolleys,
+    Input,
+    Sent,
+    Tick,
+    Transmit,
+    Write,
+)
 from agent.ledger import Ledger, Moment, Tuple5
 from agent.linux.host import Host
 from agent.model import Check, Event, Facts, Flow, PortUse, Prior, Side, Sighting, Tag
@@ -94,6 +106,11 @@ class Station:
                 orders.check_gap(gap)
                 self.feed(FireVolleys(volleys, gap))
                 return Firing()
+            case Answer(late, gap):
+                orders.check_late(self.engine.checks, self._originated(), late)
+                orders.check_gap(gap)
+                self.feed(AnswerLate(late, gap))
+                return Answering()
             case Collect():
                 self.flush()
                 return Collected(self.facts())

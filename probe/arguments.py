@@ -38,6 +38,10 @@ def state_timeout(text: str) -> float:
     return number(text, 0, 604_800, "a number of seconds")
 
 
+def silence(text: str) -> float:
+    return number(text, 1, 86_400, "a number of seconds")
+
+
 def shots(text: str) -> int:
     return int(number(text, 1, 50, "a number", int))
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from agent import __version__
-from probe import arguments, output, trace_command
+from probe import arguments, output, state_command, trace_command
 
 if TYPE_CHECKING:
     from probe.run import Finished, Request
@@ -29,6 +29,7 @@ examples:
   probe run --peer 10.0.0.5            the KB's whole list, in both directions
   probe run --peer 10.0.0.5 --only esp,ike --json result.json
   probe trace --peer 10.0.0.5 --kind esp   where on the path does ESP die?
+  probe state --peer 10.0.0.5 --kind esp   how long does the way back stay open?
   probe lab --firewall esp-missing     the same, on this machine, through a firewall of its own
   probe lab --firewall my-rules.nft    your own rules, before they go live
 
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_test_options(run)
 
     trace_command.add(commands)
+    state_command.add(commands)
 
     lab = commands.add_parser(
         "lab",

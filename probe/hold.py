@@ -8,12 +8,14 @@ the flow must be opened anew.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 
 FIRST = 1.0  # seconds of the first silence
 GROWTH = 2.0
 PRECISION = 0.1  # of the answer, but never finer than SECOND
 SECOND = 1.0
+WORTHWHILE = 0.2  # of what was open: a failure that narrows it by less ends the search
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,24 @@ class Held:
 
 @dataclass(slots=True)
 class Search:
-    """Ask ``silence()``, wait that long, tell ``answer()``; until ``silence()`` is None."""
+    """Ask ``silence()``, wait that long, tell ``answer()``; until ``silence()`` is None.
+
+    ``answer`` takes the silence as it was: a little longer than it was to be.
+    """
 
     bound: float  # seconds that one silence may last
+    first: float = FIRST
     _low: float = field(default=0.0, init=False)
     _high: float | None = field(default=None, init=False)
+    _settled: bool = field(default=False, init=False)
 
     def silence(self) -> float | None:
         """Seconds to stay silent next; None when the answer is known."""
         if self._high is None:
             if self._low >= self.bound:
                 return None
-            return min(self.bound, max(FIRST, self._low * GROWTH))
-        if self._high - self._low <= max(SECOND, PRECISION * self._high):
+            return min(self.bound, max(self.first, self._low * GROWTH))
+        if self._settled or self._high - self._low <= max(SECOND, PRECISION * self._high):
             return None
         return (self._low + self._high) / 2
 
@@ -49,15 +56,22 @@ class Search:
         """What became of the late reply after that silence."""
         if arrived:
             self._low = max(self._low, silence)
+            self._settled = self._high is not None and self._low >= self._high
+        elif self._high is None:
+            self._high = silence
         else:
-            self._high = silence if self._high is None else min(self._high, silence)
+            # Asking takes time as well: where that is long, no finer answer is to be had.
+            self._settled = self._high - silence < WORTHWHILE * (self._high - self._low)
+            self._high = min(self._high, silence)
 
     @property
     def held(self) -> Held:
         return Held(self._low, self._high)
 
-    def share(self) -> float:
-        """How far the search has got, 0 to 1, for a progress display."""
-        if self._high is None:
-            return min(0.9, self._low / self.bound) if self.bound else 0.9
-        return 0.95
+    def remaining(self) -> float:
+        """Seconds of silence still to come, should every late reply arrive."""
+        ahead, seconds = copy.copy(self), 0.0
+        while (silence := ahead.silence()) is not None:
+            seconds += silence
+            ahead.answer(silence, arrived=True)
+        return seconds

@@ -1,0 +1,149 @@
+"""``probe state``: its arguments, and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from probe import arguments, output
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, _SubParsersAction
+
+    from probe.state import Measured
+
+WRONG = 2
+DESCRIPTION = """\
+Is the way back (from the far host to this one) open only as a reply, and for how long after the
+last packet? Opens a flow, is silent, has the far host reply late, and finds by waiting when the
+firewall has forgotten: how often a keepalive must be sent.
+"""
+EPILOG = """\
+examples:
+  probe state --peer 10.0.0.5 --kind esp          how long does ESP get back in?
+  probe state --peer 10.0.0.5 --kind esp-in-udp   how often is a NAT keepalive needed?
+  probe state --peer 10.0.0.5 --kind ike --max 300 --one-way
+
+--max is the longest single silence. The whole takes about two to three times that, and --one-way
+up to as much again; Ctrl-C prints what is known by then. Keep other traffic of that kind between
+the two hosts away meanwhile.
+
+exit codes: 0 the way back is open (for replies, or for anything), 1 it is closed, 2 wrong usage,
+3 could not be told, 130 interrupted
+"""
+
+
+def add(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Puts the command beside the others."""
+    state = commands.add_parser(
+        "state",
+        help="how long after the last packet does a firewall still let replies in?",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    state.set_defaults(command=run)
+    option = state.add_argument
+    option("--peer", required=True, metavar="HOST", help="the far host")
+    option(
+        "--kind",
+        required=True,
+        type=arguments.kind,
+        help="esp, ah, ike, ike-nat-t, esp-in-udp, kerberos-udp or udp:PORT",
+    )
+    option(
+        "--max",
+        type=arguments.silence,
+        default=60.0,
+        metavar="SECONDS",
+        help="be silent no longer than this at a time (default: 60)",
+    )
+    option(
+        "--one-way",
+        action="store_true",
+        help="also for a flow that got no answer, which many firewalls forget sooner",
+    )
+    option(
+        "--wait",
+        action="store_true",
+        help="where earlier traffic may be remembered, first wait until it is forgotten",
+    )
+    option(
+        "--state-timeout",
+        type=arguments.state_timeout,
+        default=600.0,
+        metavar="S",
+        help="how long a firewall may remember earlier traffic (default: 600)",
+    )
+    option("--port", type=arguments.port, default=5088, help="the agent's port (default: 5088)")
+    option("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
+    option("-4", dest="family", action="store_const", const=4, help="IPv4 only")
+    option("-6", dest="family", action="store_const", const=6, help="IPv6 only")
+    option(
+        "--timeout",
+        type=arguments.wait,
+        default=1.0,
+        metavar="S",
+        help="a reply is missing after S seconds (default: 1)",
+    )
+    option("--json", metavar="FILE|-", help="write JSON; the report goes to stderr for -")
+
+
+def run(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from agent import keys
+    from agent.errors import KeyFileError
+    from probe.drive import Settings
+    from probe.run import Request, WrongRequest
+    from probe.state import StateRequest, exit_code, measure
+
+    try:
+        output.check_place(options.json)
+        request = StateRequest(
+            Request(
+                peer=options.peer,
+                key=keys.find(options.key, os.environ)[1],
+                port=options.port,
+                family=options.family,
+                settings=Settings(wait=options.timeout, state_timeout=options.state_timeout),
+            ),
+            options.kind,
+            options.max,
+            options.one_way,
+            options.wait,
+        )
+        with ExitStack() as stack:
+            progress = output.progress(stack)
+            measured = asyncio.run(measure(request, progress))
+    except (KeyFileError, WrongRequest, output.NoPlace) as error:
+        return output.fail(WRONG, error)
+    # It is over. What is left is quick, and a second Ctrl-C must not tear it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        written = _show(measured, options.json)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return exit_code(measured) if written or measured.interrupted else WRONG
+
+
+def _show(measured: Measured, json_to: str | None) -> bool:
+    """False when the JSON could not be written after all."""
+    from probe.report import state
+    from probe.report.table import wants_colour
+
+    result = measured.result
+    stream = sys.stderr if json_to == "-" else sys.stdout
+    written = json_to in (None, "-") or output.write(str(json_to), state.render_json(result))
+    if measured.error:
+        output.say(f"probe: {measured.error}", sys.stderr)
+    if result.finding.trials or not measured.error:
+        colour = wants_colour(stream, os.environ)
+        output.say(state.render(result, colour=colour, width=output.width(stream)), stream)
+    if json_to == "-":
+        output.say(state.render_json(result))
+    return written
