@@ -334,7 +334,8 @@ class Engine:
         packet = event.packet
         found = self._known.tcp_place(packet, event.outgoing)
         if found is None:
-            self._unclaimed_tcp(event)
+            if self._known.by_port(packet, event.outgoing) is None:
+                self._unclaimed_tcp(event)
             return []
         tag, stage = found
         if stage != "rst":

@@ -16,10 +16,10 @@ from pathlib import Path
 KEEP_SECONDS = 86_400.0
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS flow (
+CREATE TABLE IF NOT EXISTS flows (
     family INTEGER, protocol INTEGER, local TEXT, local_port INTEGER, remote TEXT,
-    remote_port INTEGER, what TEXT, boot TEXT, uptime REAL, wall REAL,
-    PRIMARY KEY (family, protocol, local, local_port, remote, remote_port)
+    remote_port INTEGER, crossed INTEGER, what TEXT, boot TEXT, uptime REAL, wall REAL,
+    PRIMARY KEY (family, protocol, local, local_port, remote, remote_port, crossed)
 ) WITHOUT ROWID
 """
 
@@ -89,11 +89,17 @@ class Ledger:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=OFF")  # a crash may cost it; it is then set aside
         database.execute(SCHEMA)
-        database.execute("SELECT count(*) FROM flow").fetchone()
+        database.execute("SELECT count(*) FROM flows").fetchone()
         return database
 
-    def seen(self, flows: Iterable[tuple[Tuple5, str]], now: Moment) -> None:
-        """Remembers ``flows`` (each with a plain word for what it was) as seen now."""
+    def seen(
+        self, flows: Iterable[tuple[Tuple5, str]], now: Moment, *, crossed: bool = True
+    ) -> None:
+        """Remembers ``flows`` (each with a plain word for what it was) as seen now.
+
+        ``crossed`` is False for what left this host and may have been dropped anywhere: it is kept
+        beside what crossed, and does not take its place.
+        """
         if self._database is None:
             return
         rows = [
@@ -104,6 +110,7 @@ class Ledger:
                 f.local_port,
                 f.remote,
                 f.remote_port,
+                crossed,
                 what,
                 now.boot,
                 now.uptime,
@@ -114,23 +121,23 @@ class Ledger:
         try:
             self._database.execute("BEGIN IMMEDIATE")
             self._database.executemany(
-                "INSERT OR REPLACE INTO flow VALUES (?,?,?,?,?,?,?,?,?,?)", rows
+                "INSERT OR REPLACE INTO flows VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows
             )
-            self._database.execute("DELETE FROM flow WHERE wall < ?", (now.wall - KEEP_SECONDS,))
+            self._database.execute("DELETE FROM flows WHERE wall < ?", (now.wall - KEEP_SECONDS,))
             self._database.execute("COMMIT")
         except sqlite3.Error as error:
             self.troubles.append(f"the flow ledger {self.path} could not be written: {error}")
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
 
-    def age(self, flow: Tuple5, now: Moment) -> tuple[float, str] | None:
+    def age(self, flow: Tuple5, now: Moment, *, crossed: bool = True) -> tuple[float, str] | None:
         """(seconds since ``flow`` was last seen, what it was); None when it never was."""
         if self._database is None:
             return None
         try:
             row = self._database.execute(
-                "SELECT boot, uptime, wall, what FROM flow WHERE family=? AND protocol=? AND "
-                "local=? AND local_port=? AND remote=? AND remote_port=?",
+                "SELECT boot, uptime, wall, what FROM flows WHERE family=? AND protocol=? AND "
+                "local=? AND local_port=? AND remote=? AND remote_port=? AND crossed=?",
                 (
                     flow.family,
                     flow.protocol,
@@ -138,6 +145,7 @@ class Ledger:
                     flow.local_port,
                     flow.remote,
                     flow.remote_port,
+                    crossed,
                 ),
             ).fetchone()
         except sqlite3.Error as error:

@@ -109,7 +109,8 @@ class Prior:
 
     check: int
     seconds: float  # since the last packet, when the run began
-    what: str  # in plain words: "ESP from 10.0.0.5"
+    what: str  # in plain words: "an earlier run"
+    crossed: bool = True  # False: it left this host, and whether it arrived is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class Station:
         self._report = report
         self._pending: list[Sighting] = []
         self._arrived: dict[int, str] = {}
+        self._left: set[int] = set()
         self._remembered = 0
         self._timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
@@ -112,6 +113,7 @@ class Station:
                 self.feed(AnswerLate(late, gap))
                 return Answering()
             case Collect():
+                self._host.catch_up()
                 self.flush()
                 return Collected(self.facts())
             case Close():
@@ -207,6 +209,8 @@ class Station:
         self._pending.append(sighting)
         if sighting.event is Event.ARRIVED:
             self._arrived[sighting.check] = sighting.source
+        if sighting.event is Event.LEFT:
+            self._left.add(sighting.check)
         if self._flush_timer is None:
             loop = asyncio.get_running_loop()
             self._flush_timer = loop.call_later(BATCH_SECONDS, self.flush)
@@ -216,9 +220,9 @@ class Station:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
-        if len(self._arrived) > self._remembered:
+        if len(self._arrived) + len(self._left) > self._remembered:
             # At once, not at the end: should this program be killed, the next run must know.
-            self._remembered = len(self._arrived)
+            self._remembered = len(self._arrived) + len(self._left)
             self._remember()
         if self._pending:
             batch, self._pending = self._pending, []
@@ -245,13 +249,16 @@ class Station:
         found: list[Prior] = []
         for check in message.checks:
             flow = self._tuple(check, message.peer) if check.flow is Flow.NEW else None
-            known = self._ledger.age(flow, now) if flow else None
-            if known is not None and known[0] <= message.state_timeout:
-                found.append(Prior(check.number, known[0], known[1]))
+            if flow is None:
+                continue
+            for crossed in (True, False):
+                known = self._ledger.age(flow, now, crossed=crossed)
+                if known is not None and known[0] <= message.state_timeout:
+                    found.append(Prior(check.number, known[0], known[1], crossed))
         return found
 
     def _remember(self) -> None:
-        """What crossed. A shot that was dropped on its way has opened nothing."""
+        """What crossed; and what left here, which may have opened whatever it met on its way."""
         flows: list[tuple[Tuple5, str]] = []
         for number in {*self._arrived, *self.engine.live}:
             check = self.engine.checks[number]
@@ -262,6 +269,10 @@ class Station:
                 flows.append((flow, "an earlier run" if ours else "traffic that is not ours"))
         if flows:
             self._ledger.seen(flows, moment())
+        gone = [self._tuple(self.engine.checks[n], self.engine.peer) for n in self._left]
+        sent = [(flow, "a shot of an earlier run") for flow in gone if flow is not None]
+        if sent:
+            self._ledger.seen(sent, moment(), crossed=False)
 
     def close(self) -> None:
         """Stops sending at once, keeps the ledger, gives the sockets back."""

@@ -10,43 +10,19 @@ Three rules stand above the rest:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from agent.model import Check, Direction, Facts, Flow, Prior, Side, Sighting, Volley
+from agent.model import Check, Direction, Flow, Side
 from probe import loss, words
+from probe.evidence import Evidence
+from probe.opening import Openings, tuple_of
 from probe.plan import Plan
 from probe.result import Conclusion, Expect, Outcome, Verdict
 from probe.tracks import Track, follow, is_stream, origin, target
 
 SOUND = 0.75  # the share of shots that must arrive for the path to be called sound
 MAX_SHOTS = 60  # of one check; what is not settled by then is "unobserved", not "lost"
-UNNUMBERED = ("icmp-echo",)  # kinds whose every shot is a flow of its own, without ports
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """All that a run brought to light. ``near`` and ``far`` are None when a report is missing."""
-
-    sightings: Sequence[Sighting] = ()
-    volleys: Sequence[Volley] = ()  # in the order in which they were fired
-    near: Facts | None = None
-    far: Facts | None = None
-    priors: Mapping[Side, Sequence[Prior]] = field(default_factory=dict)
-    near_address: str = ""
-    far_address: str = ""
-    near_seen_as: str = ""  # near's address in far's eyes; another one: near is behind NAT
-    rested: frozenset[Direction] = frozenset()  # asked after a silence in which firewalls forget
-    # The requests that the run was still waiting for when it broke off; None: it did not.
-    unsettled: Direction | None = None
-
-    @property
-    def near_behind_nat(self) -> bool:
-        near, seen = (a.partition("%")[0] for a in (self.near_address, self.near_seen_as))
-        return bool(seen) and near != seen
-
-    def facts(self, side: Side) -> Facts | None:
-        return self.near if side is Side.NEAR else self.far
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +82,22 @@ def silent_beside_refused(plan: Plan, evidence: Evidence, direction: Direction) 
     ]
 
 
+def spared(plan: Plan, evidence: Evidence) -> set[int]:
+    """Inbound requests that are not to be fired at a NAT that hides near.
+
+    They would end at the gateway itself, whose connection tracking would then hold the very tuple
+    that near's own ESP, AH and IKE are to be mapped to, for this run and for later ones.
+    """
+    if not evidence.near_behind_nat or _Case(plan, evidence).reachable():
+        return set()
+    inbound = plan.requests(Direction.INBOUND)
+    return {check.number for check in inbound if tuple_of(check) is not None}
+
+
 def opened(plan: Plan, evidence: Evidence, direction: Direction) -> bool:
     """Has this run itself opened the way for a request of ``direction`` that is still to come?"""
     case = _Case(plan, evidence)
-    return any(case.opened_before(check) for check in plan.requests(direction))
+    return any(case.openings.before(check) for check in plan.requests(direction))
 
 
 def verdict(outcome: Outcome, expected: Expect, *, strict: bool = False) -> Verdict:
@@ -164,6 +152,7 @@ class _Case:
         for place, volley in enumerate(evidence.volleys):
             self._fired[volley.check] += volley.count
             self._order.setdefault(volley.check, place)
+        self.openings = Openings(plan.checks, evidence, self.tracks, self._order)
         self._loss: dict[Direction, float] = {}
 
     def fired(self, check: Check) -> int:
@@ -173,14 +162,14 @@ class _Case:
 
     def judge(self, check: Check) -> Judgement:
         request = self._request(check)
+        if self._hidden(request) and tuple_of(request) is not None:
+            return Judgement(Outcome.NOT_APPLICABLE, words.mapped(self.evidence))
         if self.fired(request) == 0:
             return Judgement(Outcome.UNOBSERVED, "the run ended before this was tried")
         if check.flow is Flow.REPLY:
             early = self._nothing_to_answer(check, request)
             if early is not None:
                 return early
-        elif self._hidden(check) and self.opened_before(check):
-            return Judgement(Outcome.NOT_APPLICABLE, words.mapped(self.evidence))
         tracks = tuple(self.tracks[check.number].values())
         judged = self._sending(check, tracks)
         return judged or self._receiving(check, tracks)
@@ -255,7 +244,7 @@ class _Case:
         if share < SOUND:
             wanted = max(0, 12 - len(left))
             return Judgement(Outcome.LOSSY, words.lossy(check, left, arrived, delivered), wanted)
-        opened = self.opened_before(check)
+        opened = self.openings.before(check)
         if opened:
             return Judgement(Outcome.STATE_POSSIBLE, opened)
         if any(track.foreign for track in delivered):
@@ -268,10 +257,13 @@ class _Case:
     def _silence(self, check: Check, left: Sequence[Track]) -> Judgement:
         """Left, and never seen at the other end."""
         sink = target(check)
-        told = next((track.refused for track in left if track.refused is not None), None)
-        if told is not None and not self._hidden(check):
-            return Judgement(Outcome.REFUSED, words.refused(check, told, self.evidence))
+        told = next((t.target_refused or t.refused for t in left if t.refused is not None), None)
         facts = self.evidence.facts(sink)
+        if told is not None and not self._hidden(check):
+            own = self.evidence.near_address if sink is Side.NEAR else self.evidence.far_address
+            if facts and not facts.capture_dropped and told.icmp and told.icmp.sender == own:
+                return Judgement(Outcome.REFUSED, words.refused_in_its_name(check, told))
+            return Judgement(Outcome.REFUSED, words.refused(check, told, self.evidence))
         if facts is not None and self._unsettled(check):
             return Judgement(Outcome.UNOBSERVED, "the run ended before its silence could count")
         if facts is None:
@@ -308,8 +300,16 @@ class _Case:
 
     def _hidden(self, check: Check) -> bool:
         """A new flow to a host behind NAT can be addressed to the translated address alone."""
-        return (
-            check.flow is Flow.NEW and target(check) is Side.NEAR and self.evidence.near_behind_nat
+        asked = check.flow is Flow.NEW and target(check) is Side.NEAR
+        return asked and self.evidence.near_behind_nat and not self.reachable()
+
+    def reachable(self) -> bool:
+        """A ping from far that reached near: its NAT passes everything on, one address to one."""
+        return any(
+            track.arrived
+            for check in self.plan.requests(Direction.INBOUND)
+            if check.kind == "icmp-echo"
+            for track in self.tracks[check.number].values()
         )
 
     def _smaller_that_passes(self, check: Check) -> int | None:
@@ -392,50 +392,6 @@ class _Case:
         }
 
     # -- state -----------------------------------------------------------------------------------
-
-    def opened_before(self, check: Check) -> str:
-        """What may have opened the way for a ``new`` check; "" when nothing can have."""
-        if check.flow is not Flow.NEW:
-            return ""
-        for side in (Side.NEAR, Side.FAR):
-            for prior in self.evidence.priors.get(side, ()):
-                if prior.check == check.number:
-                    return words.opened_by_prior(side, prior)
-            facts = self.evidence.facts(side)
-            if facts is not None and check.number in facts.live:
-                return words.opened_by_live(check, side)
-        key = _tuple(check)
-        if key is None or check.direction in self.evidence.rested:
-            return ""
-        for other in self.plan.checks:
-            if other.flow is not Flow.NEW or _tuple(other) != key:
-                continue
-            if other.direction is check.direction or not self._before(other, check):
-                continue
-            tracks = self.tracks[other.number].values()
-            if any(track.arrived or track.delivered for track in tracks):
-                return words.opened_by_run(check)
-            # The network dropped it, but the sender's own firewall may track it all the same.
-            facts = self.evidence.facts(target(check))
-            if facts is not None and facts.tracked and any(track.left for track in tracks):
-                return words.opened_at_host(check)
-        return ""
-
-    def _before(self, one: Check, other: Check) -> bool:
-        places = self._order
-        return places.get(one.number, len(places) + 1) < places.get(other.number, len(places))
-
-
-def _tuple(check: Check) -> tuple[object, ...] | None:
-    """What a stateful firewall knows a flow by; None when each shot is a flow of its own."""
-    if check.destination_port is None:
-        return None if check.kind in UNNUMBERED else (check.family, check.kind)
-    if check.source_port is None:
-        return None
-    near, far = check.source_port, check.destination_port
-    if check.direction is Direction.INBOUND:
-        near, far = far, near
-    return (check.family, is_stream(check), near, far)
 
 
 __all__ = ["Evidence", "correlate", "more_shots", "silent_beside_refused", "verdict"]

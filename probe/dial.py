@@ -102,7 +102,7 @@ def route(peer: str, family: int) -> tuple[str, int]:
     kind = socket.AF_INET6 if family == 6 else socket.AF_INET
     try:
         with socket.socket(kind, socket.SOCK_DGRAM) as sock:
-            sock.connect((peer, 9))
+            sock.connect(socket.getaddrinfo(peer, 9, flags=socket.AI_NUMERICHOST)[0][4])
             mtu = sock.getsockopt(*((socket.IPPROTO_IPV6, 24) if family == 6 else (0, 14)))
             return str(sock.getsockname()[0]), mtu
     except OSError as error:

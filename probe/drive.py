@@ -27,8 +27,9 @@ from agent.control import (
     Prepared,
 )
 from agent.model import Check, Direction, Event, Facts, Flow, Prior, Side, Sighting, Volley
-from probe.correlate import Evidence, more_shots, opened, silent_beside_refused
+from probe.correlate import more_shots, opened, silent_beside_refused, spared
 from probe.dial import LinkError
+from probe.evidence import Evidence
 from probe.link import Asked, LinkLost
 from probe.plan import ORDER, Plan
 from probe.tracks import is_stream, target
@@ -40,6 +41,7 @@ WORD_SECONDS = 20  # between two words on the control connection during a long s
 POLITE_GAP = 1.1  # where a router limits its ICMP errors to one a second
 CLOSE_SECONDS = 1.0
 MAX_ROUNDS = 5
+SLOWEST = 4  # times the wait, at most, while news still comes in
 POLITE_ROUNDS = 2
 
 
@@ -137,13 +139,13 @@ class Drive:
             await self._close()
 
     def _order(self) -> Sequence[Direction]:
-        """Inbound first, but not towards a NAT.
+        """Inbound first, but not where an address is translated, near's or far's.
 
-        There inbound shots end at the gateway itself, whose connection tracking then holds the very
-        tuple that outbound is to be mapped to: port 500 would be rewritten and ESP be dropped, by
-        our own doing (seen with Linux masquerade).
+        There inbound leaves state at the gateway that collides with the tuple outbound is mapped
+        to: port 500 would be rewritten and ESP be dropped, by our own doing (seen with Linux).
         """
-        return ORDER[::-1] if self.evidence().near_behind_nat else ORDER
+        far_translated = self._peer.partition("%")[0] != self._far.partition("%")[0]
+        return ORDER[::-1] if far_translated or self.evidence().near_behind_nat else ORDER
 
     async def _rest(self, direction: Direction) -> None:
         """Silence until what earlier runs, or this one, may have opened for ``direction`` is shut.
@@ -182,6 +184,8 @@ class Drive:
         start = len(self._record.volleys)
         first = {check.number: self.settings.shots for check in self.plan.requests(direction)}
         self._progress(f"{direction}: asking", done)
+        if direction is Direction.INBOUND and spared(self.plan, self.evidence()):
+            first = await self._towards_nat(first)
         await self._round(direction, first, GAP)
         for _ in range(POLITE_ROUNDS):
             silent = silent_beside_refused(self.plan, self.evidence(), direction)
@@ -199,7 +203,18 @@ class Drive:
         await self._wait(self._record.volleys[start:], self.settings.wait)
         await self._collect()
 
+    async def _towards_nat(self, first: dict[int, int]) -> dict[int, int]:
+        """Asks what does no harm; returns what may be asked as well, now that this is known."""
+        held_back = spared(self.plan, self.evidence())
+        harmless = {number: n for number, n in first.items() if number not in held_back}
+        if harmless:
+            await self._round(Direction.INBOUND, harmless, GAP)
+        still = spared(self.plan, self.evidence())
+        return {number: first[number] for number in held_back - still}
+
     async def _round(self, direction: Direction, wanted: Mapping[int, int], gap: float) -> None:
+        if not wanted:
+            return
         volleys = [
             Volley(number, self._record.next_shot[number] + 1, shots)
             for number, shots in wanted.items()
@@ -223,9 +238,10 @@ class Drive:
         await self._collect()
 
     async def _wait(self, volleys: Sequence[Volley], seconds: float) -> None:
-        """Until every shot is accounted for, or for ``seconds``."""
+        """Until every shot is accounted for, or for ``seconds`` without news of one."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
+        last = loop.time() + SLOWEST * seconds
         missing = _Missing(self.plan, volleys)
         place = 0
         while True:
@@ -233,7 +249,10 @@ class Drive:
             lost = self._asked[Side.FAR].lost
             if lost is not None:
                 raise lost
+            before = len(missing.shots)
             place = missing.update(self._record.sightings, place)
+            if len(missing.shots) < before:  # news: a slow path is not a silent one
+                end = max(end, min(loop.time() + seconds, last))
             left = end - loop.time()
             if not missing.shots or left <= 0:
                 return

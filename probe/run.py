@@ -21,12 +21,13 @@ from agent.station import Station, no_sockets
 from agent.wire.icmp import describe
 from probe import fresh
 from probe import plan as planning
-from probe.correlate import Evidence, correlate
+from probe.correlate import correlate
 from probe.dial import LinkError, ProbeError, Unreachable, resolve, route
 from probe.drive import Drive, Settings
+from probe.evidence import Evidence
 from probe.inspection import findings, with_noise
 from probe.link import Here, There, connect
-from probe.result import Conclusion, Host, PathFacts, RunResult, Verdict
+from probe.result import Conclusion, Host, Outcome, PathFacts, RunResult, Verdict
 from scenarios import Scenario, load
 
 Progress = Callable[[str, float], None]
@@ -147,7 +148,8 @@ class Session:
         other = self._other_address(family)
         self._remarks.append(f"inbound was asked towards {other}, outbound from {self._near}")
         async with fresh.borrowed(other, family, self._address):
-            for direction in planning.ORDER:
+            # Outbound first: towards a NAT, inbound would leave state in its way (see Drive).
+            for direction in planning.ORDER[::-1]:
                 part = planning.part(self.plan, direction)
                 if part.planned:
                     near = other if direction is Direction.INBOUND else self._near
@@ -323,7 +325,10 @@ def exit_code(finished: Finished) -> int:
         return 130
     if finished.error:
         return 3
-    verdicts = {conclusion.verdict for conclusion in finished.result.conclusions}
+    conclusions = finished.result.conclusions
+    if all(conclusion.outcome is Outcome.NOT_APPLICABLE for conclusion in conclusions):
+        return 3
+    verdicts = {conclusion.verdict for conclusion in conclusions}
     if verdicts & {Verdict.FAIL, Verdict.WARN}:
         return 1
     return 3 if Verdict.ERROR in verdicts else 0

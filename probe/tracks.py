@@ -7,7 +7,7 @@ get them. For a reply the origin is the host that answers.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.model import Check, Direction, Event, Flow, Side, Sighting
@@ -30,6 +30,7 @@ class Track:
     target_refused: Sighting | None = None  # the target's own kernel said so
     part_arrived: bool = False  # its first fragment reached the target's interface
     fragments: bool = False  # it left in several fragments
+    hops: int | None = None  # routers that it passed, by its TTL
     foreign: bool = False  # answered by a program that is not ours
     stages: set[tuple[Side, Event, str]] = field(default_factory=set)
 
@@ -59,13 +60,18 @@ def follow(checks: Iterable[Check], sightings: Iterable[Sighting]) -> dict[int, 
             tracks[check.number] = _streams(check, shots, other)
         else:
             tracks[check.number] = {
-                shot: _datagram(check, shot, seen) for shot, seen in shots.items()
+                shot: _datagram(check, shot, seen, other.get(shot, ()))
+                for shot, seen in shots.items()
             }
     return tracks
 
 
-def _datagram(check: Check, shot: int, seen: list[Sighting]) -> Track:
+def _datagram(
+    check: Check, shot: int, seen: Sequence[Sighting], other: Sequence[Sighting]
+) -> Track:
+    """``other``: what was seen of the request that a reply answers, or of the reply."""
     track = Track(shot)
+    left: Sighting | None = None
     source, sink = origin(check), target(check)
     digests: dict[Event, str] = {}
     for sighting in seen:
@@ -80,6 +86,7 @@ def _datagram(check: Check, shot: int, seen: list[Sighting]) -> Track:
                 track.unsent = sighting.note
             case Event.LEFT if sighting.at is source:
                 track.sent = track.left = True  # the kernel's own echo reply is never "sent" by us
+                left = sighting
             case Event.ARRIVED if sighting.at is sink:
                 track.arrived = sighting
             case Event.DELIVERED if sighting.at is sink:
@@ -94,8 +101,24 @@ def _datagram(check: Check, shot: int, seen: list[Sighting]) -> Track:
             digests.setdefault(sighting.event, sighting.digest)
     got = track.arrived or track.delivered
     if got is not None:
-        track.altered = _alteration(check, got, digests)
+        track.altered = _alteration(check, got, digests) or _from_elsewhere(check, got, other)
+        if left is not None and left.ttl is not None and got.ttl is not None:
+            track.hops = left.ttl - got.ttl
     return track
+
+
+def _from_elsewhere(check: Check, got: Sighting, asked: Sequence[Sighting]) -> str:
+    """A reply must come from where the request was sent, or its asker takes it for a stranger's."""
+    if check.flow is not Flow.REPLY:
+        return ""
+    sent = next((s for s in asked if s.at is got.at and s.event in (Event.SENT, Event.LEFT)), None)
+    if sent is None or not got.source:
+        return ""
+    if sent.destination.partition("%")[0] != got.source.partition("%")[0]:
+        return f"it came from {got.source}, and {sent.destination} had been asked"
+    if got.source_port is not None and sent.destination_port != got.source_port:
+        return f"it came from port {got.source_port}, and {sent.destination_port} had been asked"
+    return ""
 
 
 def _alteration(check: Check, got: Sighting, digests: Mapping[Event, str]) -> str:
@@ -109,6 +132,9 @@ def _alteration(check: Check, got: Sighting, digests: Mapping[Event, str]) -> st
     fixed = check.source_port if check.flow is Flow.NEW else None
     if fixed is not None and got.source_port is not None and got.source_port != fixed:
         return f"its source port {fixed} was rewritten to {got.source_port} on the way"
+    wanted = check.destination_port if check.flow is Flow.NEW else None
+    if wanted is not None and got.destination_port is not None and got.destination_port != wanted:
+        return f"its destination port {wanted} was rewritten to {got.destination_port} on the way"
     return ""
 
 
@@ -140,7 +166,9 @@ def _streams(
             track.unsent = next((s.note for s in seen if s.event is Event.UNSENT), "")
             track.sent = (asks, Event.SENT, "syn") in stages
             track.left = (asks, Event.LEFT, "syn") in stages
-            if connected and not served:  # the SYN passed; what matters is the request
+            if connected and syn_answered and not served:
+                # The SYN passed; what matters is the request. (Where a proxy in between shook
+                # hands in the target's name, it may hold the request back: then the SYN counts.)
                 track.left = (asks, Event.LEFT, "request") in stages
             # Once connected, the SYN is old news: the request must have come as well.
             stage = "request" if connected or served else "syn"

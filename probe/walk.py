@@ -20,9 +20,10 @@ from agent.errors import AgentError
 from agent.model import Check, Direction, Side, Volley
 from probe import hostnames
 from probe import plan as planning
-from probe.correlate import Evidence, correlate
+from probe.correlate import correlate
 from probe.dial import ProbeError
 from probe.drive import Drive
+from probe.evidence import Evidence
 from probe.hops import ARRIVED, DEAD, THROUGH, Case, Walked, distance, limited
 from probe.link import LinkLost
 from probe.naming import service

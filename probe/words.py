@@ -10,7 +10,7 @@ from agent.wire.icmp import describe
 from probe.tracks import Track, is_stream, origin, target
 
 if TYPE_CHECKING:
-    from probe.correlate import Evidence
+    from probe.evidence import Evidence
 
 ERRNO = {
     "EPERM": "its own firewall (OUTPUT) forbids it",
@@ -131,7 +131,10 @@ def refused(check: Check, told: Sighting, evidence: Evidence) -> str:
     sink = target(check)
     if told.icmp is None:
         if told.at is sink:
-            return f"{sink} itself reset the connection (TCP RST): nothing there takes it"
+            return (
+                f"{sink} itself reset the connection (TCP RST): nothing there takes it, or its own "
+                "firewall rejects it"
+            )
         return (
             f"a TCP RST came back in {sink}'s name from {told.source}"
             if told.source
@@ -139,6 +142,13 @@ def refused(check: Check, told: Sighting, evidence: Evidence) -> str:
         )
     what = describe(check.family, told.icmp.type, told.icmp.code)
     return f"{_who(told.icmp.sender, evidence)} answered: {what}"
+
+
+def refused_in_its_name(check: Check, told: Sighting) -> str:
+    """An ICMP error with the target's own address, and the target saw nothing arrive."""
+    sink = target(check)
+    what = describe(check.family, told.icmp.type, told.icmp.code) if told.icmp else "TCP RST"
+    return f"something in between answered in {sink}'s name: {what}; {sink} itself saw nothing"
 
 
 def _who(sender: str, evidence: Evidence) -> str:
@@ -152,8 +162,8 @@ def _who(sender: str, evidence: Evidence) -> str:
 
 def mapped(evidence: Evidence) -> str:
     return (
-        f"near sits behind NAT (far sees it as {evidence.near_seen_as}), and its own outbound "
-        "packets have just mapped this very flow: a new one from far cannot be told from it"
+        f"near sits behind NAT (far sees it as {evidence.near_seen_as}): a new flow from far would "
+        "end at the gateway itself, and stand in the way of near's own"
     )
 
 
@@ -171,6 +181,11 @@ def hidden(told: Sighting | None, evidence: Evidence) -> str:
 
 def host_dropped(check: Check, arrived: int) -> str:
     sink = target(check)
+    if is_stream(check):
+        return (
+            f"{count(arrived)} reached {sink}'s interface and was not answered: {sink}'s own "
+            "firewall drops it (INPUT), or drops the answer (OUTPUT), not the network"
+        )
     return (
         f"{count(arrived)} reached {sink}'s interface and no socket there: {sink}'s own firewall "
         "(INPUT) drops it, not the network"
@@ -210,6 +225,23 @@ def opened_by_prior(side: Side, prior: Prior) -> str:
     return (
         f"it arrived, but {side} saw {prior.what} on the same addresses {prior.seconds:.0f} "
         "seconds ago, and a stateful firewall may have let this in as part of that"
+    )
+
+
+def opened_by_lost_prior(side: Side, prior: Prior) -> str:
+    return (
+        f"it arrived, but {prior.what} left {side} on the same addresses {prior.seconds:.0f} "
+        "seconds ago; wherever that was dropped, a stateful firewall before that point may have "
+        "let this in as part of it"
+    )
+
+
+def opened_on_the_way(check: Check) -> str:
+    back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
+    return (
+        f"it arrived, but this run's own {back} {_kind(check)} had left before and was dropped on "
+        "a path of several routers; a stateful firewall before that point may have let this in as "
+        "part of it (ask this direction alone, or with --alias)"
     )
 
 

@@ -41,6 +41,7 @@ CONNTRACK_COUNT = FilePath("/proc/sys/net/netfilter/nf_conntrack_count")
 LARGEST_REQUEST = 65_536
 CONNECTION_SECONDS = 30.0  # a connection to one of our listeners lives no longer
 MAX_CONNECTIONS = 256
+CATCH_UP = 200  # times a batch of frames: some 50,000, more than the capture's buffer holds
 LIMITED_SECONDS = 0.9  # for a connection with a TTL: Linux sends its second SYN after 1 s
 
 
@@ -312,9 +313,18 @@ class Host:
         for run in tuple(self._runs):
             run.feed(event)
 
-    def _on_frames(self) -> None:
+    def catch_up(self) -> None:
+        """Reads what has been captured so far: on a busy host the loop may lag behind its eyes."""
+        for _ in range(CATCH_UP):
+            if self._capture is None or not self._on_frames():
+                return
+
+    def _on_frames(self) -> int:
+        """How many there were."""
         assert self._capture is not None
+        count = 0
         for frame in self._capture.read():
+            count += 1
             try:
                 packet = ip.parse(frame.data)
                 if ip.is_fragment(packet):
@@ -323,6 +333,7 @@ class Host:
                     self._feed(Captured(packet, frame.outgoing, frame.time))
             except WireError:
                 continue
+        return count
 
     def _on_fragment(self, packet: Packet, frame: Frame) -> None:
         joined = self._reassemblers[frame.outgoing].add(frame.data, frame.time)

@@ -112,7 +112,7 @@ def cells(result: dict[str, Any]) -> dict[str, Cells]:
         for check in (request, reply):
             told.setdefault(kind, {})[check["direction"], check["flow"]] = check["outcome"]
     order = (("outbound", "new"), ("inbound", "reply"), ("inbound", "new"), ("outbound", "reply"))
-    return {kind: tuple(by[cell] for cell in order) for kind, by in told.items()}  # type: ignore[misc]
+    return {kind: tuple(by.get(cell, "") for cell in order) for kind, by in told.items()}  # type: ignore[misc]
 
 
 def test_every_ready_made_firewall_is_tested_here() -> None:

@@ -16,7 +16,8 @@ from agent.model import (
     Sighting,
     Volley,
 )
-from probe.correlate import Evidence, correlate
+from probe.correlate import correlate
+from probe.evidence import Evidence
 from probe.plan import Plan, Planned
 from probe.result import Conclusion, Expect
 from probe.tracks import origin, target
@@ -87,15 +88,16 @@ class Story:
         arrived: int = 0,
         delivered: int | None = None,
         fire: bool = True,
+        hops: int = 1,
     ) -> None:
         """``sent`` shots leave; ``arrived`` reach the interface, ``delivered`` a socket."""
         if fire and self.checks[number].flow is Flow.NEW:
             self.fire(number, sent)
         for shot in range(1, sent + 1):
             self.see(number, shot, Event.SENT)
-            self.see(number, shot, Event.LEFT)
+            self.see(number, shot, Event.LEFT, ttl=64)
             if shot <= arrived:
-                self.see(number, shot, Event.ARRIVED)
+                self.see(number, shot, Event.ARRIVED, ttl=64 - hops)
             if shot <= (arrived if delivered is None else delivered):
                 self.see(number, shot, Event.DELIVERED)
 

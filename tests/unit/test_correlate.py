@@ -7,7 +7,7 @@ import random
 import pytest
 
 from agent.model import Direction, Event, Facts, Icmp, Prior, Side
-from probe.correlate import MAX_SHOTS, more_shots, silent_beside_refused, verdict
+from probe.correlate import MAX_SHOTS, more_shots, silent_beside_refused, spared, verdict
 from probe.result import Expect, Outcome, Verdict
 from tests.unit.correlation import FAR, NEAR, ROUTER, Story, pair
 
@@ -582,7 +582,7 @@ def test_a_near_host_behind_nat_cannot_be_asked_from_outside() -> None:
 
 
 def test_what_the_nat_answers_is_told_and_is_no_refusal_of_the_path() -> None:
-    story = esp_both_ways()
+    story = kerberos(IN)
     story.near_seen_as = ROUTER
     story.shots(1, 3)
     story.refuse(1, 1)
@@ -591,28 +591,84 @@ def test_what_the_nat_answers_is_told_and_is_no_refusal_of_the_path() -> None:
     assert "3/13" in told[1].cause
 
 
-def test_what_comes_in_by_nears_own_mapping_is_no_new_flow() -> None:
-    """Behind NAT outbound goes first, so that ESP from far then finds the way that it opened."""
+def test_towards_a_nat_nothing_is_fired_that_would_stand_in_nears_own_way() -> None:
     story = esp_both_ways()
     story.near_seen_as = ROUTER
+    assert spared(story.plan, story.evidence()) == {1}
     story.shots(3, 3, arrived=3)
-    story.shots(1, 3, arrived=3)
-    story.shots(2, 3, arrived=3)
     told = story.tell()
     assert told[1].outcome is told[2].outcome is Outcome.NOT_APPLICABLE
-    assert "mapped this very flow" in told[1].cause
+    assert "stand in the way of near's own" in told[1].cause
     assert told[3].outcome is Outcome.DELIVERED
 
 
-def test_a_forwarded_port_lets_a_new_flow_in_through_nat() -> None:
+def test_one_to_one_nat_hides_nobody() -> None:
+    """A ping from far reached near: what else is silent is dropped by a filter."""
+    story = Story(pair(1, "icmp-echo", IN), pair(3, "kerberos-udp", IN, destination_port=88))
+    story.near_seen_as = ROUTER
+    story.shots(1, 15, arrived=15)
+    story.shots(3, 15)
+    assert spared(story.plan, story.evidence()) == set()
+    assert story.tell()[3].outcome is Outcome.LOST
+
+
+def test_two_firewalls_in_a_row_may_have_been_opened_by_what_was_lost() -> None:
     story = esp_both_ways()
+    story.shots(1, 15)
+    story.shots(3, 3, arrived=3, hops=2)
+    told = story.tell()
+    assert told[3].outcome is Outcome.STATE_POSSIBLE
+    assert "several routers" in told[3].cause
+
+
+@pytest.mark.parametrize(("hops", "wanted"), [(1, "delivered"), (2, "state-possible")])
+def test_a_lost_shot_of_an_earlier_run_opens_what_stands_before_the_drop(
+    hops: int, wanted: str
+) -> None:
+    story = esp_both_ways()
+    story.priors = {Side.NEAR: [Prior(1, 42.4, "a shot of an earlier run", crossed=False)]}
+    story.shots(1, 3, arrived=3, hops=hops)
+    assert story.tell()[1].outcome == wanted
+
+
+def test_a_lost_shot_of_an_earlier_run_opens_its_own_host() -> None:
+    story = esp_both_ways()
+    story.near = Facts(tracked=3)
+    story.priors = {Side.NEAR: [Prior(1, 42.4, "a shot of an earlier run", crossed=False)]}
+    story.shots(1, 3, arrived=3)
+    assert story.tell()[1].outcome is Outcome.STATE_POSSIBLE
+
+
+def test_a_reply_from_elsewhere_is_no_reply() -> None:
+    story = kerberos()
+    story.shots(1, 3, arrived=3)
+    for shot in (1, 2, 3):
+        story.see(2, shot, Event.LEFT)
+        story.see(2, shot, Event.ARRIVED, source="10.9.9.9")
+        story.see(2, shot, Event.DELIVERED, source="10.9.9.9")
+    told = story.tell()
+    assert told[2].outcome is Outcome.ALTERED
+    assert "10.9.9.9" in told[2].cause
+
+
+def test_a_rewritten_destination_port_is_altered() -> None:
+    story = kerberos()
+    story.fire(1, 1)
+    story.see(1, 1, Event.LEFT)
+    story.see(1, 1, Event.ARRIVED, destination_port=4500)
+    story.see(1, 1, Event.DELIVERED, destination_port=4500)
+    assert story.tell()[1].outcome is Outcome.ALTERED
+
+
+def test_a_forwarded_port_lets_a_new_flow_in_through_nat() -> None:
+    story = kerberos(IN)
     story.near_seen_as = ROUTER
     story.shots(1, 3, arrived=3)
     assert story.tell()[1].outcome is Outcome.DELIVERED
 
 
 def test_a_missing_report_is_no_nat() -> None:
-    story = esp_both_ways()
+    story = kerberos(IN)
     story.near_seen_as = ROUTER
     story.near = None
     story.shots(1, 3)
@@ -631,8 +687,11 @@ def test_the_order_in_which_sightings_come_does_not_matter() -> None:
         assert {n: (c.outcome, c.cause) for n, c in story.tell().items()} == first
 
 
-def test_icmp_of_a_peer_host_names_far() -> None:
+def test_an_error_in_the_targets_name_is_the_targets_only_if_it_saw_the_shot() -> None:
     story = kerberos()
     story.shots(1, 3)
     story.see(1, 1, Event.REFUSED, icmp=Icmp(3, 3, FAR))
-    assert "the far host itself" in story.tell()[1].cause
+    told = story.tell()
+    assert told[1].outcome is Outcome.REFUSED
+    assert "in far's name" in told[1].cause
+    assert "the far host itself" not in told[1].cause

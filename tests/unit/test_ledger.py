@@ -22,6 +22,14 @@ def test_what_was_seen_is_known_with_its_age(tmp_path: Path) -> None:
     assert ledger.age(replace(ESP, protocol=51), NOW) is None
 
 
+def test_what_may_have_been_dropped_is_kept_beside_what_crossed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "flows.sqlite")
+    ledger.seen([(ESP, "crossed")], NOW)
+    ledger.seen([(ESP, "left")], later(10.0), crossed=False)
+    assert ledger.age(ESP, later(12.0)) == (12.0, "crossed")
+    assert ledger.age(ESP, later(12.0), crossed=False) == (2.0, "left")
+
+
 def test_it_survives_a_restart(tmp_path: Path) -> None:
     first = Ledger(tmp_path / "flows.sqlite")
     first.seen([(ESP, "x")], NOW)

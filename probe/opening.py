@@ -1,0 +1,103 @@
+"""What may have opened the way before a ``new`` check was asked: then its arrival proves no rule.
+
+A stateful firewall lets in what belongs to a flow it has seen. It has seen what crossed it, also
+when a firewall behind it dropped it: with two in a row, as between two sites, a shot that was lost
+may have opened the first of them for the other direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agent.model import Check, Direction, Flow, Side
+from probe import words
+from probe.evidence import Evidence
+from probe.tracks import Track, is_stream, target
+
+UNNUMBERED = ("icmp-echo",)  # kinds whose every shot is a flow of its own, without ports
+ONE = 1  # routers on a path where no second firewall can stand behind the one that drops
+
+
+class Openings:
+    """``tracks``: by check number and shot. ``order``: check number → when it was first fired."""
+
+    def __init__(
+        self,
+        checks: Sequence[Check],
+        evidence: Evidence,
+        tracks: Mapping[int, Mapping[int, Track]],
+        order: Mapping[int, int],
+    ) -> None:
+        self._checks = checks
+        self._evidence = evidence
+        self._tracks = tracks
+        self._order = order
+
+    def before(self, check: Check) -> str:
+        """In one sentence what may have opened the way; "" when nothing can have."""
+        if check.flow is not Flow.NEW:
+            return ""
+        return self._by_others(check) or self._by_this_run(check)
+
+    def _by_others(self, check: Check) -> str:
+        for side in (Side.NEAR, Side.FAR):
+            for prior in self._evidence.priors.get(side, ()):
+                if prior.check != check.number:
+                    continue
+                if prior.crossed:
+                    return words.opened_by_prior(side, prior)
+                if self._remembered(check, side):
+                    return words.opened_by_lost_prior(side, prior)
+            facts = self._evidence.facts(side)
+            if facts is not None and check.number in facts.live:
+                return words.opened_by_live(check, side)
+        return ""
+
+    def _by_this_run(self, check: Check) -> str:
+        key = tuple_of(check)
+        if key is None or check.direction in self._evidence.rested:
+            return ""
+        for other in self._checks:
+            if other.flow is not Flow.NEW or tuple_of(other) != key:
+                continue
+            if other.direction is check.direction or not self._earlier(other, check):
+                continue
+            tracks = self._tracks[other.number].values()
+            if any(track.arrived or track.delivered for track in tracks):
+                return words.opened_by_run(check)
+            if not any(track.left for track in tracks):
+                continue
+            if self._tracked(target(check)):
+                return words.opened_at_host(check)
+            if not self._one_router(check):
+                return words.opened_on_the_way(check)
+        return ""
+
+    def _remembered(self, check: Check, side: Side) -> bool:
+        """Can what left ``side`` in an earlier run, and was lost, still open anything?"""
+        return (side is target(check) and self._tracked(side)) or not self._one_router(check)
+
+    def _tracked(self, side: Side) -> bool:
+        facts = self._evidence.facts(side)
+        return facts is not None and facts.tracked > 0
+
+    def _one_router(self, check: Check) -> bool:
+        """By the TTL that the check's own shots lost: at most one router, hence one firewall."""
+        hops = [t.hops for t in self._tracks[check.number].values() if t.hops is not None]
+        return bool(hops) and max(hops) <= ONE
+
+    def _earlier(self, one: Check, other: Check) -> bool:
+        order = self._order
+        return order.get(one.number, len(order) + 1) < order.get(other.number, len(order))
+
+
+def tuple_of(check: Check) -> tuple[object, ...] | None:
+    """What a stateful firewall knows a flow by; None when each shot is a flow of its own."""
+    if check.destination_port is None:
+        return None if check.kind in UNNUMBERED else (check.family, check.kind)
+    if check.source_port is None:
+        return None
+    near, far = check.source_port, check.destination_port
+    if check.direction is Direction.INBOUND:
+        near, far = far, near
+    return (check.family, is_stream(check), near, far)
