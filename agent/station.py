@@ -46,6 +46,7 @@ from agent.events import (
     Write,
 )
 from agent.ledger import Ledger, Moment, Tuple5
+from agent.linux import conntrack
 from agent.linux.host import Host
 from agent.model import Check, Event, Facts, Flow, PortUse, Prior, Side, Sighting, Tag
 from agent.wire.base import Codec, Keys
@@ -247,10 +248,14 @@ class Station:
     def _priors(self, message: Open) -> list[Prior]:
         now = moment()
         found: list[Prior] = []
+        tracked = conntrack.between(message.local, message.peer) if self._host.tracked() else []
         for check in message.checks:
             flow = self._tuple(check, message.peer) if check.flow is Flow.NEW else None
             if flow is None:
                 continue
+            what = "a flow that its own connection tracking still holds,"
+            held = [entry for entry in tracked if entry.flow == flow]
+            found += [Prior(check.number, 0.0, what, entry.crossed) for entry in held]
             for crossed in (True, False):
                 known = self._ledger.age(flow, now, crossed=crossed)
                 if known is not None and known[0] <= message.state_timeout:

@@ -221,18 +221,21 @@ def unanswered(check: Check, delivered: Sequence[Track]) -> str:
     )
 
 
+def _ago(prior: Prior) -> str:
+    return f"{prior.seconds:.0f} seconds ago" if prior.seconds else "lately"
+
+
 def opened_by_prior(side: Side, prior: Prior) -> str:
     return (
-        f"it arrived, but {side} saw {prior.what} on the same addresses {prior.seconds:.0f} "
-        "seconds ago, and a stateful firewall may have let this in as part of that"
+        f"it arrived, but {side} saw {prior.what} on the same addresses {_ago(prior)}, and a "
+        "stateful firewall may have let this in as part of that"
     )
 
 
 def opened_by_lost_prior(side: Side, prior: Prior) -> str:
     return (
-        f"it arrived, but {prior.what} left {side} on the same addresses {prior.seconds:.0f} "
-        "seconds ago; wherever that was dropped, a stateful firewall before that point may have "
-        "let this in as part of it"
+        f"it arrived, but {prior.what} left {side} on the same addresses {_ago(prior)}; wherever "
+        "that was dropped, a stateful firewall before that point may have let this in as part of it"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -101,6 +102,24 @@ table inet test {
     }
 }
 """
+
+
+LIVE = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, 50) as esp:
+    esp.sendto(bytes(64), ("10.77.2.2", 0))
+"""
+
+
+def test_live_traffic_before_the_run_that_near_itself_has_tracked(make_lab: MakeLab) -> None:
+    """A tunnel in use opens the way for ESP from far; near's own conntrack still knows of it."""
+    lab = make_lab("outbound-only")
+    lab.load("near", OWN_INPUT)
+    lab.run("near", [sys.executable, "-c", LIVE])
+    result = judged(lab, "--only=esp", "--direction=inbound", "--timeout=0.4")
+    check = result["checks"][0]
+    assert check["outcome"] == "state-possible"
+    assert "connection tracking" in check["cause"]
 
 
 def replies_from(rule: str) -> str:
