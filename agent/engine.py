@@ -215,6 +215,8 @@ class Engine:
             stage = "fragment"
             return self._note(Reading(tag), packet, where, event.time, stage) if tag else []
         reading = self._known.read(packet, event.outgoing)
+        if reading is None and not event.outgoing:
+            reading = self._known.damaged(packet)
         if reading is None:
             self._stranger(packet, event.outgoing)
             return []

@@ -106,6 +106,18 @@ class Recogniser:
                 return reading
         return None
 
+    def damaged(self, packet: Packet) -> Reading | None:
+        """A request of the other end's that was cut or changed, known by what is left of it.
+
+        Not so a reply: a daemon that holds the port may have sent an answer of its own.
+        """
+        tag = self.first_fragment(packet, outgoing=False)
+        if tag is None or self.checks[tag.check].flow is not Flow.NEW:
+            return None
+        if self.originates(self.checks[tag.check]):
+            return None
+        return Reading(tag, intact=False, note="its payload was cut or changed on the way")
+
     def first_fragment(self, packet: Packet, outgoing: bool) -> Tag | None:
         """The shot whose first fragment this is, by what stands in front: its tag may come later.
 
