@@ -21,6 +21,7 @@ from enum import StrEnum
 
 from probe import loss
 from probe.hold import Held, Search
+from probe.result import RunResult
 
 SHOTS = 3  # late replies close together
 ENOUGH = int(loss.shots_needed(loss.UNKNOWN_LOSS))  # all unseen: no loss we reckon with does that
@@ -150,6 +151,17 @@ class Finding:
         known = [held.at_least for held in (self.held, self.one_way) if held is not None]
         seconds = int(min(known, default=0.0) * MARGIN)
         return seconds or None
+
+
+@dataclass(frozen=True, slots=True)
+class StateResult:
+    """Everything a report needs. ``run`` has the hosts and the notes."""
+
+    run: RunResult
+    kind: str
+    family: int
+    bound: float
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from probe.memory import (
     Replies,
     Silence,
     State,
+    StateResult,
     Step,
     Told,
     Wanted,
@@ -39,7 +40,6 @@ from probe.memory import (
 )
 from probe.naming import service
 from probe.plan import Plan, Planned
-from probe.result import RunResult
 from probe.run import Progress, Request, Session, WrongRequest
 from scenarios import Expect
 
@@ -57,17 +57,6 @@ class StateRequest:
     bound: float = 60.0
     one_way: bool = False
     wait: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StateResult:
-    """Everything a report needs. ``run`` has the hosts and the notes."""
-
-    run: RunResult
-    kind: str
-    family: int
-    bound: float
-    finding: Finding
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,22 +18,26 @@ if TYPE_CHECKING:
 
 WRONG = 2
 DESCRIPTION = """\
-Is the way back (from the far host to this one) open only as a reply, and for how long after the
-last packet? Opens a flow, is silent, has the far host reply late, and finds by waiting when the
-firewall has forgotten: how often a keepalive must be sent.
+Is the way back (from the far host to this one) open only as a reply, and for
+how long after the last packet? Opens a flow, is silent, has the far host reply
+late, and finds by waiting when the firewall has forgotten: how often a
+keepalive must be sent.
 """
 EPILOG = """\
 examples:
-  probe state --peer 10.0.0.5 --kind esp          how long does ESP get back in?
-  probe state --peer 10.0.0.5 --kind esp-in-udp   how often is a NAT keepalive needed?
+  probe state --peer 10.0.0.5 --kind esp
+      how long does ESP get back in?
+  probe state --peer 10.0.0.5 --kind esp-in-udp
+      how often is a NAT keepalive needed?
   probe state --peer 10.0.0.5 --kind ike --max 300 --one-way
+      looks further, and at flows that got no answer
 
---max is the longest single silence. The whole takes about two to three times that, and --one-way
-up to as much again; Ctrl-C prints what is known by then. Keep other traffic of that kind between
-the two hosts away meanwhile.
+--max is the longest single silence. The whole takes about two to three times
+that, and --one-way up to as much again; Ctrl-C prints what is known by then.
+Keep other traffic of that kind between the two hosts away meanwhile.
 
-exit codes: 0 the way back is open (for replies, or for anything), 1 it is closed, 2 wrong usage,
-3 could not be told, 130 interrupted
+exit codes: 0 the way back is open (for replies, or for anything), 1 it is
+closed, 2 wrong usage, 3 could not be told, 130 interrupted
 """
 
 

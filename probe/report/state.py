@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from probe.hold import Held
-from probe.memory import CUSTOMARY, Asked, State, Trial
+from probe.memory import CUSTOMARY, Asked, State, StateResult, Trial
 from probe.naming import service
 from probe.result import Host
-from probe.state import StateResult
 
 SCHEMA = 1
 

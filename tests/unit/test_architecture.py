@@ -19,6 +19,8 @@ PURE = (
     "agent.engine",
     "agent.control",
     "agent.model",
+    "probe.hold",
+    "probe.memory",
     "probe.plan",
     "probe.correlate",
     "probe.advise",

@@ -8,7 +8,7 @@ from agent.control import Answer, Answering, Decoder, Open, encode
 from agent.model import Direction, Late, Tag
 from agent.orders import BadOrder, check_late, check_open
 from probe.hold import Held
-from probe.memory import Finding, State
+from probe.memory import Finding, State, StateResult
 from probe.result import Host, PathFacts, RunResult
 from probe.run import WrongRequest
 from probe.state import (
@@ -16,7 +16,6 @@ from probe.state import (
     REPLY,
     REQUEST,
     Measured,
-    StateResult,
     checks,
     exit_code,
     measurable,
