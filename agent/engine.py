@@ -9,7 +9,6 @@ A sighting is itself an action: the shell passes it on to whoever conducts the r
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -32,7 +31,7 @@ from agent.events import (
 )
 from agent.late import LateReplies
 from agent.model import Check, Event, Flow, Icmp, Side, Sighting, Tag, Volley
-from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser
+from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser, digest
 from agent.timetable import Timetable
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
 from agent.wire.icmp import IcmpError, read_error
@@ -42,12 +41,6 @@ from agent.wire.icmp import IcmpError, read_error
 class _Counts:
     strangers: int = 0
     duplicates: int = 0
-
-
-def digest(protocol: int, payload: bytes) -> str:
-    """Names the bytes that should cross unchanged. ICMP's header differs by nature."""
-    body = payload[8:] if protocol in ICMP_PROTOCOLS else payload
-    return hashlib.blake2s(body, digest_size=8).hexdigest()
 
 
 class Engine:

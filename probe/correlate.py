@@ -13,15 +13,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.model import Check, Direction, Flow, Side
+from agent.model import Check, Direction, Event, Flow, Side
 from probe import loss, words
 from probe.evidence import Evidence
 from probe.opening import Openings, tuple_of
 from probe.plan import Plan
-from probe.result import Conclusion, Expect, Outcome, Verdict
+from probe.result import Carriage, Conclusion, Expect, Outcome, Verdict
 from probe.tracks import Track, follow, is_stream, origin, target
 
 SOUND = 0.75  # the share of shots that must arrive for the path to be called sound
+AGAIN = 3  # shots with which a surprise is looked at once more
 MAX_SHOTS = 60  # of one check; what is not settled by then is "unobserved", not "lost"
 
 
@@ -50,10 +51,16 @@ def more_shots(plan: Plan, evidence: Evidence, direction: Direction) -> dict[int
     beside them.
     """
     case = _Case(plan, evidence)
+    expected = {planned.check.number: planned.expected for planned in plan.planned}
+    rounds = Counter(volley.check for volley in evidence.volleys)
     wanted: dict[int, int] = {}
     for check in plan.requests(direction):
         numbers = [check.number] + ([check.partner] if check.partner is not None else [])
-        need = max(case.judge(case.checks[number]).wanted for number in numbers)
+        judged = {number: case.judge(case.checks[number]) for number in numbers}
+        need = max(judgement.wanted for judgement in judged.values())
+        verdicts = {verdict(judged[number].outcome, expected[number]) for number in numbers}
+        if not need and rounds[check.number] == 1 and Verdict.FAIL in verdicts:
+            need = AGAIN  # what is not as expected is not reported on one look
         room = MAX_SHOTS - case.fired(check)
         if need > 0 and room > 0:
             wanted[check.number] = min(need, room)
@@ -64,6 +71,24 @@ def more_shots(plan: Plan, evidence: Evidence, direction: Direction) -> dict[int
         room = MAX_SHOTS - case.fired(case.checks[reference])
         wanted[reference] = min(max(wanted.values()), max(0, room))
     return {number: count for number, count in wanted.items() if count > 0}
+
+
+def carriage(plan: Plan, evidence: Evidence, direction: Direction) -> Carriage:
+    """What the shots that got through say of the path."""
+    case = _Case(plan, evidence)
+    sent, missing = case.counts(direction)
+    sink = Side.FAR if direction is Direction.OUTBOUND else Side.NEAR
+    facts = evidence.facts(sink)
+    latest: dict[int, int] = {}
+    reordered = 0
+    for sighting in evidence.sightings:
+        if sighting.at is not sink or sighting.event is not Event.ARRIVED or sighting.stage:
+            continue
+        reordered += sighting.shot < latest.get(sighting.check, 0)
+        latest[sighting.check] = max(sighting.shot, latest.get(sighting.check, 0))
+    return Carriage(
+        sent, missing, loss.upper_bound(sent, missing), facts.duplicates if facts else 0, reordered
+    )
 
 
 def silent_beside_refused(plan: Plan, evidence: Evidence, direction: Direction) -> list[int]:
@@ -351,13 +376,17 @@ class _Case:
     def loss(self, direction: Direction) -> float:
         """The highest loss that what got through in ``direction`` leaves possible."""
         if direction not in self._loss:
-            sent = missing = 0
-            for check in self._through(direction):
-                tracks = [t for t in self.tracks[check.number].values() if t.left]
-                sent += len(tracks)
-                missing += sum(1 for t in tracks if not (t.arrived or t.delivered))
-            self._loss[direction] = loss.upper_bound(sent, missing)
+            self._loss[direction] = loss.upper_bound(*self.counts(direction))
         return self._loss[direction]
+
+    def counts(self, direction: Direction) -> tuple[int, int]:
+        """(sent, missing) among the shots of checks that got something through."""
+        sent = missing = 0
+        for check in self._through(direction):
+            tracks = [t for t in self.tracks[check.number].values() if t.left]
+            sent += len(tracks)
+            missing += sum(1 for t in tracks if not (t.arrived or t.delivered))
+        return sent, missing
 
     def _through(self, direction: Direction) -> list[Check]:
         """Checks that got something through. TCP hides its losses behind retransmission."""
@@ -394,4 +423,4 @@ class _Case:
     # -- state -----------------------------------------------------------------------------------
 
 
-__all__ = ["Evidence", "correlate", "more_shots", "silent_beside_refused", "verdict"]
+__all__ = ["Evidence", "carriage", "correlate", "more_shots", "silent_beside_refused", "verdict"]

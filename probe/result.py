@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.model import Check, Sighting
+from agent.model import Check, Direction, Sighting
 from scenarios import Expect
 
 __all__ = [
@@ -67,10 +68,22 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class Carriage:
+    """How a path carried what it let through at all, in one direction. TCP is left out."""
+
+    sent: int  # shots of checks of which something arrived
+    missing: int
+    at_most: float  # the highest loss rate that this leaves possible, at 99 % confidence
+    duplicates: int  # shots that the receiving end saw more than once
+    reordered: int  # shots that arrived behind a later one of their check
+
+
+@dataclass(frozen=True, slots=True)
 class PathFacts:
     rtt_ms: float | None
     control: str = "tcp"
     near_behind_nat: bool = False
+    carriage: Mapping[Direction, Carriage] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

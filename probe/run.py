@@ -21,7 +21,7 @@ from agent.station import Station, no_sockets
 from agent.wire.icmp import describe
 from probe import fresh
 from probe import plan as planning
-from probe.correlate import correlate
+from probe.correlate import carriage, correlate
 from probe.dial import LinkError, ProbeError, Unreachable, resolve, route
 from probe.drive import Drive, Settings
 from probe.evidence import Evidence
@@ -261,6 +261,12 @@ class Session:
             path=PathFacts(
                 rtt_ms=self._rtt,
                 near_behind_nat=any(d.evidence().near_behind_nat for d in self._drives),
+                carriage={
+                    direction: carriage(drive.plan, drive.evidence(), direction)
+                    for drive in self._drives
+                    for direction in planning.ORDER
+                    if drive.plan.requests(direction)
+                },
             ),
             conclusions=conclusions,
             notes=tuple(

@@ -35,6 +35,16 @@ def render(result: RunResult) -> str:
                 "rtt_ms": None if result.path.rtt_ms is None else round(result.path.rtt_ms, 3),
                 "control": result.path.control,
                 "near_behind_nat": result.path.near_behind_nat,
+                "loss": {
+                    direction.value: {
+                        "sent": found.sent,
+                        "missing": found.missing,
+                        "at_most": round(found.at_most, 4),
+                        "duplicates": found.duplicates,
+                        "reordered": found.reordered,
+                    }
+                    for direction, found in result.path.carriage.items()
+                },
             },
             "checks": [_check(conclusion) for conclusion in result.conclusions],
             "summary": {verdict.value: verdicts[verdict] for verdict in Verdict},

@@ -57,7 +57,7 @@ def test_every_key_in_its_order() -> None:
     )
     assert list(whole_object["near"]) == ["host", "address", "version"]
     assert list(whole_object["far"]) == ["host", "address", "version", "seen_as"]
-    assert list(whole_object["path"]) == ["rtt_ms", "control", "near_behind_nat"]
+    assert list(whole_object["path"]) == ["rtt_ms", "control", "near_behind_nat", "loss"]
     assert list(whole_object["summary"]) == ["pass", "fail", "warn", "error", "skip"]
     check = whole_object["checks"][4]
     assert " ".join(check) == (
