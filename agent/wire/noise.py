@@ -12,8 +12,12 @@ from agent.model import Tag
 from agent.wire import ip
 from agent.wire.base import TAG_LENGTH, Codec, Keys, Packet, Path, Reading, seal, unseal
 
-SMALLEST = TAG_LENGTH + 2  # the seal and the length
 FILLING = 0xEE  # no version, exchange or ASN.1 tag that IKE or Kerberos knows
+# Where either protocol has its first telling octets there is filling, and the seal, which may look
+# like anything, comes behind it.
+SEAL_AT = 20
+LENGTH_AT = SEAL_AT + TAG_LENGTH
+SMALLEST = LENGTH_AT + 2
 
 
 class Noise(Codec):
@@ -39,7 +43,7 @@ class Noise(Codec):
 
     def read(self, keys: Keys, packet: Packet) -> Reading | None:
         message = packet.payload
-        tag = unseal(keys, self.name, message[:TAG_LENGTH])
+        tag = unseal(keys, self.name, message[SEAL_AT:LENGTH_AT])
         if tag is None:
             return None
         if self.message_length(message) != len(message):
@@ -49,7 +53,7 @@ class Noise(Codec):
     def message_length(self, stream: bytes) -> int | None:
         if len(stream) < SMALLEST:
             return None
-        return max(SMALLEST, int.from_bytes(stream[TAG_LENGTH:SMALLEST], "big"))
+        return max(SMALLEST, int.from_bytes(stream[LENGTH_AT:SMALLEST], "big"))
 
     def _wanted(self, family: int, size: int | None) -> int:
         if size is None:
@@ -60,8 +64,8 @@ class Noise(Codec):
         return length
 
     def _message(self, keys: Keys, tag: Tag, length: int) -> bytes:
-        filling = bytes([FILLING]) * (length - SMALLEST)
-        return seal(keys, self.name, tag) + length.to_bytes(2, "big") + filling
+        front, back = (bytes([FILLING]) * octets for octets in (SEAL_AT, length - SMALLEST))
+        return front + seal(keys, self.name, tag) + length.to_bytes(2, "big") + back
 
 
 class IkeNoise(Noise):

@@ -57,3 +57,15 @@ def test_noise_is_as_large_as_the_real_thing() -> None:
         real, made = (codec(name).request(keys, Tag(1, 1), path) for name in (kind, noise))
         assert len(real) == len(made)
         assert codec(kind).port == codec(noise).port
+
+
+def test_noise_never_looks_like_the_real_thing() -> None:
+    from agent.model import Tag
+    from agent.wire import codec
+    from agent.wire.base import Keys, Path
+
+    path = Path(4, "10.0.0.1", "10.0.0.2", 50_000, 500)
+    for run in range(300):
+        keys = Keys(run.to_bytes(32, "big"))
+        for noise in NOISE.values():
+            assert codec(noise).request(keys, Tag(1, 1), path)[:20] == b"\xee" * 20
