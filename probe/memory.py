@@ -30,7 +30,7 @@ TOUCH = 0.02  # seconds between shots that follow each other at once
 AGEING = 1.2  # seconds between the requests that age a UDP flow: three of them make two seconds
 FORGOTTEN = 1.1  # times what was measured, and a second, and the flow is surely gone
 CUSTOMARY = 20.0  # seconds between two NAT keepalives (RFC 3948, 4)
-MARGIN = 2 / 3  # of the measured time: what is recommended
+MARGIN = 0.8  # of the measured time: what is recommended
 
 # -- steps -------------------------------------------------------------------------------------
 

@@ -222,7 +222,8 @@ class Conduct(Drive):
         youngest = min(priors, key=lambda prior: prior.seconds)
         if not self._request.wait:
             title = service(self._request.kind).title
-            return f"{title} was seen {youngest.seconds:.0f} s ago ({youngest.what})"
+            what = youngest.what.rstrip(",")
+            return f"{title} was seen {youngest.seconds:.0f} s ago ({what})"
         await self._keep_silent(self._now() + timeout - youngest.seconds, "until firewalls forget")
         return ""
 

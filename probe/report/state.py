@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from probe.hold import Held
-from probe.memory import CUSTOMARY, Asked, State, StateResult, Trial
+from probe.memory import CUSTOMARY, MARGIN, Asked, State, StateResult, Trial
 from probe.naming import service
 from probe.result import Host
 
@@ -187,8 +187,10 @@ def _intervals(result: StateResult, held: Held) -> Iterator[str]:
 
 def _keepalive(held: Held) -> str:
     usual = f"the customary NAT keepalive, one every {CUSTOMARY:.0f} s (RFC 3948),"
-    if held.at_least > CUSTOMARY:
+    if held.at_least * MARGIN >= CUSTOMARY:
         return f"{usual} is quick enough"
+    if held.at_least > CUSTOMARY:
+        return f"{usual} is only just quick enough: one that is late comes too late"
     if held.less_than is not None and held.less_than <= CUSTOMARY:
         return f"{usual} is too slow here"
     return f"whether {usual} is quick enough was not measured: it takes --max {CUSTOMARY + 5:.0f}"

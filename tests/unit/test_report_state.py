@@ -63,15 +63,15 @@ def test_every_trial_is_told() -> None:
 
 
 def test_what_to_set_is_below_what_was_measured() -> None:
-    assert "a packet at least every 18 s" in words(HELD)
+    assert "a packet at least every 22 s" in words(HELD)
     assert "27.9 to 32.1 s after the last packet" in words(HELD)
-    assert "DPD interval to 18 s or less" in words(HELD, "ike")
-    assert json.loads(render_json(result_of(HELD)))["keepalive"] == 18
+    assert "DPD interval to 22 s or less" in words(HELD, "ike")
+    assert json.loads(render_json(result_of(HELD)))["keepalive"] == 22
 
 
 def test_a_flow_without_an_answer_sets_the_pace() -> None:
     found = Finding(State.REPLY_ONLY, "", Held(120.0, 128.0), Held(29.0, 31.0))
-    assert found.interval == 19
+    assert found.interval == 23
     assert "A flow that got no answer: 29.0 to 31.0 s" in words(found)
     same = Finding(State.REPLY_ONLY, "", Held(120.0, 128.0), Held(120.0, None))
     assert "A flow that got no answer: as long" in words(same)
@@ -81,6 +81,7 @@ def test_a_flow_without_an_answer_sets_the_pace() -> None:
     ("held", "told"),
     [
         (Held(27.0, 30.0), "is quick enough"),
+        (Held(22.0, 24.0), "is only just quick enough"),
         (Held(9.0, 10.0), "is too slow here"),
         (Held(10.0, None), "was not measured: it takes --max 25"),
         (Held(19.0, 21.0), "was not measured"),
