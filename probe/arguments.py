@@ -70,3 +70,13 @@ def kind(text: str) -> str:
 
 def hops(text: str) -> int:
     return int(number(text, 1, 64, "a number", int))
+
+
+def add_peer(parser: argparse.ArgumentParser) -> None:
+    """The far host, and how to talk to its agent."""
+    add = parser.add_argument
+    add("--peer", required=True, metavar="HOST", help="the far host")
+    add("--port", type=port, default=5088, help="the agent's port (default: 5088)")
+    add("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
+    add("-4", dest="family", action="store_const", const=4, help="IPv4 only")
+    add("-6", dest="family", action="store_const", const=6, help="IPv6 only")

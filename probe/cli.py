@@ -75,13 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.set_defaults(command=_run)
-    run.add_argument("--peer", required=True, metavar="HOST", help="the far host")
-    run.add_argument(
-        "--port", type=arguments.port, default=5088, help="the agent's port (default: 5088)"
-    )
-    run.add_argument("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
-    run.add_argument("-4", dest="family", action="store_const", const=4, help="IPv4 only")
-    run.add_argument("-6", dest="family", action="store_const", const=6, help="IPv6 only")
+    arguments.add_peer(run)
     _add_test_options(run)
 
     trace_command.add(commands)

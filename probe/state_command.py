@@ -52,7 +52,7 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     state.set_defaults(command=run)
     option = state.add_argument
-    option("--peer", required=True, metavar="HOST", help="the far host")
+    arguments.add_peer(state)
     option(
         "--kind",
         required=True,
@@ -83,10 +83,6 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
         metavar="S",
         help="how long a firewall may remember earlier traffic (default: 600)",
     )
-    option("--port", type=arguments.port, default=5088, help="the agent's port (default: 5088)")
-    option("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
-    option("-4", dest="family", action="store_const", const=4, help="IPv4 only")
-    option("-6", dest="family", action="store_const", const=6, help="IPv6 only")
     option(
         "--timeout",
         type=arguments.wait,

@@ -47,12 +47,8 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     trace.set_defaults(command=run)
     option = trace.add_argument
-    option("--peer", required=True, metavar="HOST", help="the far host")
+    arguments.add_peer(trace)
     option("--kind", type=arguments.kind, help="default: the first of the KB's that fails")
-    option("--port", type=arguments.port, default=5088, help="the agent's port (default: 5088)")
-    option("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
-    option("-4", dest="family", action="store_const", const=4, help="IPv4 only")
-    option("-6", dest="family", action="store_const", const=6, help="IPv6 only")
     option(
         "--timeout",
         type=arguments.wait,
