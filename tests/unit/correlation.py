@@ -119,3 +119,19 @@ class Story:
     def tell(self, *, strict: bool = False) -> dict[int, Conclusion]:
         found = correlate(self.plan, self.evidence(), strict=strict)
         return {conclusion.check.number: conclusion for conclusion in found}
+
+
+IN, OUT = Direction.INBOUND, Direction.OUTBOUND
+
+
+def esp_both_ways() -> Story:
+    """Checks 1 (inbound new), 2 (its reply), 3 (outbound new), 4 (its reply)."""
+    return Story(pair(1, "esp", IN), pair(3, "esp", OUT))
+
+
+def kerberos(direction: Direction = OUT) -> Story:
+    return Story(pair(1, "kerberos-udp", direction, destination_port=88))
+
+
+def tcp() -> Story:
+    return Story(pair(1, "kerberos-tcp", OUT, destination_port=88))

@@ -1,4 +1,4 @@
-"""Every outcome, and above all the ways in which a wrong one could be reached."""
+"""Every outcome but TCP's and state's, and the ways in which a wrong one could be reached."""
 
 from __future__ import annotations
 
@@ -6,150 +6,19 @@ import random
 
 import pytest
 
-from agent.model import Direction, Event, Facts, Icmp, Prior, Side
+from agent.model import Event, Facts, Icmp, Prior, Side
 from probe.correlate import MAX_SHOTS, more_shots, silent_beside_refused, spared, verdict
 from probe.result import Expect, Outcome, Verdict
-from tests.unit.correlation import FAR, NEAR, ROUTER, Story, pair
-
-IN, OUT = Direction.INBOUND, Direction.OUTBOUND
-
-
-def esp_both_ways() -> Story:
-    """Checks 1 (inbound new), 2 (its reply), 3 (outbound new), 4 (its reply)."""
-    return Story(pair(1, "esp", IN), pair(3, "esp", OUT))
-
-
-def kerberos(direction: Direction = OUT) -> Story:
-    return Story(pair(1, "kerberos-udp", direction, destination_port=88))
-
-
-def tcp() -> Story:
-    return Story(pair(1, "kerberos-tcp", OUT, destination_port=88))
-
-
-# -- delivered, and what is not quite that -------------------------------------------------------
-
-
-def test_what_arrives_on_a_fresh_port_is_delivered() -> None:
-    story = kerberos()
-    story.shots(1, 3, arrived=3)
-    story.shots(2, 3, arrived=3)
-    told = story.tell()
-    assert [told[n].outcome for n in (1, 2)] == [Outcome.DELIVERED, Outcome.DELIVERED]
-    assert [told[n].verdict for n in (1, 2)] == [Verdict.PASS, Verdict.PASS]
-    assert (told[1].shots, told[1].arrived, told[1].delivered) == (3, 3, 3)
-
-
-def test_esp_out_after_esp_in_has_passed_proves_nothing() -> None:
-    story = esp_both_ways()
-    story.shots(1, 3, arrived=3)
-    story.shots(2, 3, arrived=3)
-    story.shots(3, 3, arrived=3)
-    story.shots(4, 3, arrived=3)
-    told = story.tell()
-    assert told[1].outcome is Outcome.DELIVERED
-    assert told[3].outcome is Outcome.STATE_POSSIBLE
-    assert "inbound ESP" in told[3].cause
-    assert told[3].verdict is Verdict.PASS
-    assert story.tell(strict=True)[3].verdict is Verdict.FAIL
-    assert told[4].outcome is Outcome.DELIVERED  # a reply may ride on state: that is its question
-
-
-def test_esp_in_that_was_dropped_leaves_the_other_direction_clean() -> None:
-    story = esp_both_ways()
-    story.shots(1, 15)
-    story.shots(3, 3, arrived=3)
-    story.shots(4, 3, arrived=3)
-    told = story.tell()
-    assert told[1].outcome is Outcome.LOST
-    assert told[3].outcome is Outcome.DELIVERED
-
-
-def test_the_wrong_order_is_caught() -> None:
-    """Outbound first: an inbound shot that then arrives may be nothing but its reply."""
-    story = esp_both_ways()
-    story.shots(3, 3, arrived=3)
-    story.shots(4, 3, arrived=3)
-    story.shots(1, 3, arrived=3)
-    told = story.tell()
-    assert told[3].outcome is Outcome.DELIVERED
-    assert told[1].outcome is Outcome.STATE_POSSIBLE
-
-
-def test_a_shot_that_reached_the_interface_alone_has_opened_the_network_too() -> None:
-    story = esp_both_ways()
-    story.shots(1, 3, arrived=3, delivered=0)
-    story.shots(3, 3, arrived=3)
-    assert story.tell()[3].outcome is Outcome.STATE_POSSIBLE
-
-
-def test_the_targets_own_tracking_spoils_delivery_not_arrival() -> None:
-    story = esp_both_ways()
-    story.far = Facts(tracked=4)
-    story.shots(1, 15)  # far sent them, the network dropped them
-    story.shots(3, 3, arrived=3)
-    told = story.tell()
-    assert told[3].outcome is Outcome.STATE_POSSIBLE
-    assert "far's own stateful firewall" in told[3].cause
-
-
-def test_the_targets_tracking_is_no_excuse_where_it_sent_nothing() -> None:
-    story = esp_both_ways()
-    story.far = Facts(tracked=4)
-    story.fire(1, 1)
-    story.see(1, 1, Event.UNSENT, note="EPERM")
-    story.shots(3, 3, arrived=3)
-    assert story.tell()[3].outcome is Outcome.DELIVERED
-
-
-@pytest.mark.parametrize("side", list(Side))
-def test_the_ledger_of_either_end_spoils_a_new_flow(side: Side) -> None:
-    story = esp_both_ways()
-    story.priors = {side: [Prior(1, 42.4, "an earlier run")]}
-    story.shots(1, 3, arrived=3)
-    told = story.tell()
-    assert told[1].outcome is Outcome.STATE_POSSIBLE
-    assert "42 seconds ago" in told[1].cause
-
-
-def test_lost_on_a_tuple_in_the_ledger_is_a_clean_lost() -> None:
-    story = esp_both_ways()
-    story.priors = {Side.NEAR: [Prior(1, 42.4, "an earlier run")]}
-    story.shots(1, 15)
-    assert story.tell()[1].outcome is Outcome.LOST
-
-
-@pytest.mark.parametrize("side", list(Side))
-def test_live_traffic_on_the_tuple_spoils_a_new_flow(side: Side) -> None:
-    story = esp_both_ways()
-    facts = Facts(live=(1,))
-    story.near, story.far = (facts, Facts()) if side is Side.NEAR else (Facts(), facts)
-    story.shots(1, 3, arrived=3)
-    told = story.tell()
-    assert told[1].outcome is Outcome.STATE_POSSIBLE
-    assert "not ours" in told[1].cause
-
-
-def test_ike_from_500_shares_its_tuple_and_ike_from_a_fresh_port_does_not() -> None:
-    story = Story(
-        pair(1, "ike", IN, source_port=500, destination_port=500),
-        pair(3, "ike", OUT, source_port=500, destination_port=500),
-        pair(5, "ike", OUT, destination_port=500),
-    )
-    for number in (1, 2, 3, 4, 5, 6):
-        story.shots(number, 3, arrived=3)
-    told = story.tell()
-    assert told[1].outcome is Outcome.DELIVERED
-    assert told[3].outcome is Outcome.STATE_POSSIBLE
-    assert told[5].outcome is Outcome.DELIVERED
-
-
-def test_echo_requests_are_flows_of_their_own() -> None:
-    story = Story(pair(1, "icmp-echo", IN), pair(3, "icmp-echo", OUT))
-    for number in (1, 2, 3, 4):
-        story.shots(number, 3, arrived=3)
-    assert story.tell()[3].outcome is Outcome.DELIVERED
-
+from tests.unit.correlation import (
+    FAR,
+    IN,
+    OUT,
+    ROUTER,
+    Story,
+    esp_both_ways,
+    kerberos,
+    pair,
+)
 
 # -- silence -------------------------------------------------------------------------------------
 
@@ -412,131 +281,6 @@ def test_a_changed_payload_is_altered() -> None:
     story.see(1, 1, Event.ARRIVED, digest="bb")
     story.see(1, 1, Event.DELIVERED, digest="bb")
     assert story.tell()[1].outcome is Outcome.ALTERED
-
-
-# -- TCP -----------------------------------------------------------------------------------------
-
-
-def handshake(story: Story, shot: int, upto: str) -> None:
-    """One connection of check 1, near → far, that gets as far as ``upto`` and no further."""
-    steps = (
-        ("syn left", 1, Event.SENT, None, "syn"),
-        ("syn left", 1, Event.LEFT, None, "syn"),
-        ("syn arrived", 1, Event.ARRIVED, None, "syn"),
-        ("syn-ack left", 2, Event.LEFT, None, "syn-ack"),
-        ("connected", 2, Event.ARRIVED, None, "syn-ack"),
-        ("connected", 2, Event.DELIVERED, None, "syn-ack"),
-        ("request left", 1, Event.LEFT, None, "request"),
-        ("request arrived", 1, Event.ARRIVED, None, "request"),
-        ("request delivered", 1, Event.DELIVERED, None, "request"),
-        ("answer left", 2, Event.SENT, None, "answer"),
-        ("answer left", 2, Event.LEFT, None, "answer"),
-        ("answer arrived", 2, Event.ARRIVED, None, "answer"),
-        ("answered", 2, Event.DELIVERED, None, "answer"),
-    )
-    names = [name for name, *_ in steps]
-    last = len(names) - 1 - names[::-1].index(upto)
-    for _, number, event, at, stage in steps[: last + 1]:
-        story.see(number, shot, event, at, stage=stage)
-
-
-@pytest.mark.parametrize(
-    ("upto", "request_", "reply"),
-    [
-        ("syn left", Outcome.LOST, Outcome.NOT_APPLICABLE),
-        ("syn arrived", Outcome.HOST_DROPPED, Outcome.NOT_APPLICABLE),
-        ("syn-ack left", Outcome.DELIVERED, Outcome.LOST),
-        ("request left", Outcome.LOST, Outcome.DELIVERED),
-        ("request arrived", Outcome.HOST_DROPPED, Outcome.DELIVERED),
-        ("answer left", Outcome.DELIVERED, Outcome.LOST),
-        ("answer arrived", Outcome.DELIVERED, Outcome.HOST_DROPPED),
-        ("answered", Outcome.DELIVERED, Outcome.DELIVERED),
-    ],
-)
-def test_tcp_is_judged_by_how_far_it_got(upto: str, request_: Outcome, reply: Outcome) -> None:
-    story = tcp()
-    story.fire(1, 15)
-    for shot in range(1, 16):
-        handshake(story, shot, upto)
-    told = story.tell()
-    assert told[1].outcome is request_
-    if upto not in {"request left", "request arrived"}:
-        assert told[2].outcome is reply
-
-
-def test_a_middlebox_that_shakes_hands_in_fars_name_is_not_far() -> None:
-    story = tcp()
-    story.fire(1, 15)
-    for shot in range(1, 16):
-        story.see(1, shot, Event.SENT, stage="syn")
-        story.see(1, shot, Event.LEFT, stage="syn")
-        story.see(2, shot, Event.ARRIVED, stage="syn-ack")
-        story.see(2, shot, Event.DELIVERED, stage="syn-ack")
-        story.see(1, shot, Event.LEFT, stage="request")
-    told = story.tell()
-    assert told[1].outcome is Outcome.LOST
-    assert "in far's name" in told[1].cause
-
-
-def test_a_reset_from_far_itself_is_told_from_one_in_its_name() -> None:
-    story = tcp()
-    story.fire(1, 1)
-    handshake(story, 1, "syn left")
-    story.see(1, 1, Event.REFUSED, stage="rst", source=FAR, destination=NEAR)
-    told = story.tell()
-    assert told[1].outcome is Outcome.REFUSED
-    assert "in far's name" in told[1].cause
-    handshake(story, 1, "syn arrived")
-    story.see(1, 1, Event.REFUSED, Side.FAR, stage="rst", source=FAR, destination=NEAR)
-    assert story.tell()[1].outcome is Outcome.REFUSED
-
-
-def test_a_refused_syn_ack_is_no_silence_and_the_syn_was_delivered() -> None:
-    story = tcp()
-    story.fire(1, 15)
-    for shot in range(1, 16):
-        handshake(story, shot, "syn-ack left")
-    story.refuse(2, 3)
-    told = story.tell()
-    assert told[1].outcome is Outcome.DELIVERED
-    assert told[2].outcome is Outcome.REFUSED
-    assert ROUTER in told[2].cause
-
-
-def test_what_is_refused_behind_the_handshake_is_refused() -> None:
-    """The bare ACK is answered by an error before anybody calls the connection made."""
-    story = tcp()
-    story.fire(1, 1)
-    handshake(story, 1, "syn-ack left")
-    story.see(2, 1, Event.ARRIVED, stage="syn-ack")
-    story.refuse(1, 1)
-    told = story.tell()
-    assert told[1].outcome is Outcome.REFUSED
-    assert told[2].outcome is Outcome.NOT_APPLICABLE
-
-
-def test_a_request_that_never_left_is_its_own_hosts_doing() -> None:
-    story = tcp()
-    story.fire(1, 15)
-    for shot in range(1, 16):
-        handshake(story, shot, "connected")
-    told = story.tell()
-    assert told[1].outcome is Outcome.NOT_SENT
-    assert "near's own firewall" in told[1].cause
-
-
-@pytest.mark.parametrize("kind", ["nat-keepalive", "kerberos-tcp"])
-def test_what_only_its_port_names_is_not_lost_where_a_nat_may_have_changed_that(kind: str) -> None:
-    story = Story(pair(1, kind, OUT, destination_port=4500))
-    story.shots(1, 15)
-    for shot in range(1, 16):
-        story.see(1, shot, Event.LEFT, stage="syn")
-    assert story.tell()[1].outcome is Outcome.LOST
-    story.far = Facts(nameless=(1,))
-    told = story.tell()
-    assert told[1].outcome is Outcome.UNOBSERVED
-    assert "rewrites the ports" in told[1].cause
-    assert told[2].outcome is Outcome.UNOBSERVED
 
 
 # -- verdicts ------------------------------------------------------------------------------------
