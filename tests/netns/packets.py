@@ -20,7 +20,9 @@ from pyroute2 import IPRoute, netns
 from probe.lab import Lab
 
 FAMILIES = (4, 6)
-WINDOW = 0.25  # seconds without an arrival until silence counts
+# Seconds without an arrival until silence counts: longer than the second after which IPv6 asks
+# again for a neighbour that did not hear it, as happens on links that have only just come up.
+WINDOW = 1.3
 _NUMBERS = itertools.count(0x1001)  # of a packet; it travels in the packet
 _AF = {4: socket.AF_INET, 6: socket.AF_INET6}
 _ICMP = {4: 1, 6: 58}
@@ -227,10 +229,12 @@ class Hosts:
                 known = _known(sent, number, body)
                 if known is not None and sent[known][1] is host:
                     arrivals.append(Arrival(sent[known][0], source))
+                    deadline = time.monotonic() + self.window
                 elif number == _ICMP[family] and _is_error(family, body):
                     quoted = _quoted(sent, family, body[8:])
                     if quoted is not None and sent[quoted][1] is not host:
                         refusals.append(Refusal(sent[quoted][0], body[0], body[1], source))
+                        deadline = time.monotonic() + self.window
         return Seen(tuple(arrivals), tuple(refusals))
 
 
