@@ -23,6 +23,7 @@ from probe.tracks import Track, follow, is_stream, origin, target
 
 SOUND = 0.75  # the share of shots that must arrive for the path to be called sound
 AGAIN = 3  # shots with which a surprise is looked at once more
+SPARE = 1.3  # times as many shots as a path that loses some calls for
 MAX_SHOTS = 60  # of one check; what is not settled by then is "unobserved", not "lost"
 
 
@@ -310,8 +311,10 @@ class _Case:
             return Judgement(Outcome.NOT_APPLICABLE, words.hidden(told, self.evidence))
         rate = loss.of_fragments(self.loss(check.direction), words.pieces(check))
         needed = loss.shots_needed(rate)
+        # What is shot later, replies among it, may yet show more loss: have a few to spare.
+        spare = SPARE if rate > loss.UNKNOWN_LOSS else 1
+        wanted = max(0, int(min(needed * spare, MAX_SHOTS + 1)) - len(left))
         if len(left) < needed:
-            wanted = int(min(needed, MAX_SHOTS + 1)) - len(left)
             return Judgement(
                 Outcome.UNOBSERVED,
                 f"none of {len(left)} shots arrived, but the path may lose up to {rate:.0%}: too "
@@ -320,8 +323,9 @@ class _Case:
             )
         smaller = self._smaller_that_passes(check)
         if smaller is not None:
-            return Judgement(Outcome.LOST, words.too_large(check, left, smaller))
-        return Judgement(Outcome.LOST, words.lost(check, left, self.refusers(check.direction)))
+            return Judgement(Outcome.LOST, words.too_large(check, left, smaller), wanted)
+        cause = words.lost(check, left, self.refusers(check.direction))
+        return Judgement(Outcome.LOST, cause, wanted)
 
     def _hidden(self, check: Check) -> bool:
         """A new flow to a host behind NAT can be addressed to the translated address alone."""

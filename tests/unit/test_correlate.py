@@ -48,6 +48,17 @@ def test_a_lossy_path_needs_more_silence() -> None:
     assert more_shots(story.plan, story.evidence(), OUT)[1] > 10
 
 
+def test_on_a_lossy_path_a_lost_check_is_given_shots_to_spare() -> None:
+    """Or one more lost reply, in the other direction's turn, would make it unobserved again."""
+    story = Story(pair(1, "kerberos-udp", OUT, destination_port=88), pair(3, "icmp-echo", OUT))
+    story.shots(3, 60, arrived=42)
+    story.shots(1, 18)
+    assert story.tell()[1].outcome is Outcome.LOST
+    assert 0 < more_shots(story.plan, story.evidence(), OUT)[1] < 10
+    story.shots(1, 27)
+    assert 1 not in more_shots(story.plan, story.evidence(), OUT)
+
+
 def test_what_gets_through_is_shot_again_to_measure_the_loss() -> None:
     story = Story(pair(1, "kerberos-udp", OUT, destination_port=88), pair(3, "icmp-echo", OUT))
     story.shots(1, 3)

@@ -28,7 +28,7 @@ from tests.netns.truth.rules import (
 from tests.netns.truth.trial import Trial, conduct, with_loss
 
 SEED = 233256
-CASES = 32
+CASES = 24
 AT_ONCE = 4  # most of a trial is waiting
 
 STATEFUL = Rule(ACCEPT, states=("established", "related"))
