@@ -283,10 +283,15 @@ class _Missing:
         self._checks = {check.number: check for check in plan.checks}
         self.shots: set[tuple[int, int]] = set()
         self._limited: set[tuple[int, int]] = set()  # by a TTL: each fares as it fares
+        # What is still to be fired is waited for, whatever became of the check's other shots: sent
+        # after the other direction has opened the way, it would get in as a reply.
+        self._unfired: set[tuple[int, int]] = set()
+        self._gone: set[int | None] = set()
         for volley in volleys:
             partner = self._checks[volley.check].partner
             for shot in range(volley.first, volley.first + volley.count):
                 self.shots.add((volley.check, shot))
+                self._unfired.add((volley.check, shot))
                 if volley.ttl is not None:
                     self._limited.add((volley.check, shot))
                 elif partner is not None:
@@ -296,6 +301,8 @@ class _Missing:
         """Strikes off what ``sightings[start:]`` settles; returns where to go on from."""
         for sighting in sightings[start:]:
             check = self._checks.get(sighting.check)
+            if sighting.event in (Event.SENT, Event.UNSENT):
+                self._unfired.discard((sighting.check, sighting.shot))
             if (sighting.check, sighting.shot) in self._limited:
                 if sighting.event in (Event.REFUSED, Event.ARRIVED, Event.UNSENT):
                     self.shots.discard((sighting.check, sighting.shot))
@@ -306,8 +313,10 @@ class _Missing:
                 self.shots.discard((check.number, sighting.shot))
                 continue
             # Refused, or not sent: the check's other shots fare alike, and none is answered.
-            gone = {check.number, check.partner}
-            self.shots = {pair for pair in self.shots if pair[0] not in gone}
+            self._gone |= {check.number, check.partner}
+        self.shots = {
+            pair for pair in self.shots if pair[0] not in self._gone or pair in self._unfired
+        }
         return len(sightings)
 
     @staticmethod
