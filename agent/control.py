@@ -35,6 +35,7 @@ class Welcome(Message, frozen=True):
     name: str
     address: str  # far's own address on this connection
     seen_as: str  # near's address as far sees it
+    mtu: int = 0  # octets, of far's interface towards near; 0: not known
 
 
 class Open(Message, frozen=True):

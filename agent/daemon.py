@@ -19,6 +19,7 @@ from agent.control import PROTOCOL, AnyMessage, Decoder, Hello, Oops, Open, Seen
 from agent.errors import AgentError, ControlError, in_one_line
 from agent.ledger import Ledger
 from agent.linux.host import Host
+from agent.linux.sockets import interface_mtu, small_segments
 from agent.model import Side, Sighting
 from agent.station import Station, no_sockets
 
@@ -55,7 +56,7 @@ class Daemon:
         except OSError as error:
             raise AgentError(no_sockets(Side.FAR, error)) from error
         asyncio.get_running_loop().set_exception_handler(_note_trouble)
-        return await asyncio.start_server(
+        server = await asyncio.start_server(
             self._accept,
             self._config.listen,
             self._config.port,
@@ -63,6 +64,9 @@ class Daemon:
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
             backlog=64,
         )
+        for listener in server.sockets:
+            small_segments(listener.fileno())
+        return server
 
     async def stop(self) -> None:
         """Ends all sessions; their far shots stop at once."""
@@ -182,7 +186,9 @@ class _Session:
             )
             return False
         log.info("%s: session of %s, version %s", self._peer, message.name, message.version)
-        self.say(Welcome(PROTOCOL, __version__, socket.gethostname(), self._address, self._peer))
+        mtu = interface_mtu(self._peer)
+        name = socket.gethostname()
+        self.say(Welcome(PROTOCOL, __version__, name, self._address, self._peer, mtu))
         return True
 
     def _answer(self, message: AnyMessage) -> AnyMessage:

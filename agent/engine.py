@@ -10,8 +10,9 @@ A sighting is itself an action: the shell passes it on to whoever conducts the r
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from agent import sightings
 from agent.errors import WireError
 from agent.events import (
     Action,
@@ -138,7 +139,7 @@ class Engine:
             actions.append(
                 Connect(tag, path, data, ttl)
                 if kind.stream
-                else Transmit(tag, kind, path, data, ttl)
+                else Transmit(tag, kind, path, data, ttl, check.fragmenting)
             )
         return actions
 
@@ -190,7 +191,7 @@ class Engine:
             data = kind.answer(self.keys, reply, back, packet.payload, check.size)
         except WireError:
             return []  # what is shorter than any answer gets none
-        return [Transmit(reply, kind, back, data)]
+        return [Transmit(reply, kind, back, data, fragmenting=check.fragmenting)]
 
     # -- seeing ----------------------------------------------------------------------------
 
@@ -211,11 +212,12 @@ class Engine:
         if reading is None and not event.outgoing:
             reading = self._known.damaged(packet)
         if reading is None:
+            answer = self._known.answer_of_others(packet, event.outgoing)
+            if answer is not None:
+                return self._note(Reading(answer), packet, Event.REPLIED, event.time)
             self._stranger(packet, event.outgoing)
             return []
-        if event.fragments > 1 and not reading.note:
-            reading = replace(reading, note=f"in {event.fragments} fragments")
-        return self._note(reading, packet, where, event.time)
+        return self._note(reading, packet, where, event.time, backwards=event.backwards)
 
     def _received(self, event: Received) -> list[Action]:
         packet = event.packet
@@ -234,44 +236,31 @@ class Engine:
         return actions + self._answer(reading.tag, packet) if fresh else actions
 
     def _note(
-        self, reading: Reading, packet: Packet, event: Event, time: float, stage: str = ""
+        self,
+        reading: Reading,
+        packet: Packet,
+        event: Event,
+        time: float,
+        stage: str = "",
+        *,
+        backwards: bool = False,
     ) -> list[Action]:
-        payload = b"" if stage else packet.payload
+        arrived = event is Event.ARRIVED and not stage
         return self._once(
-            Sighting(
-                at=self.side,
-                event=event,
-                check=reading.tag.check,
-                shot=reading.tag.shot,
-                time=time,
-                source=packet.source,
-                destination=packet.destination,
-                source_port=packet.source_port,
-                destination_port=packet.destination_port,
-                ttl=packet.ttl,
-                size=packet.size,
-                digest="" if stage else digest(packet.protocol, payload),
-                intact=reading.intact,
+            sightings.of_packet(
+                self.side,
+                event,
+                reading,
+                packet,
+                time,
                 stage=stage,
-                note=reading.note,
+                kind=self._known.kind(reading.tag) if arrived else None,
+                backwards=backwards,
             )
         )
 
     def _along(self, path: Path, tag: Tag, event: Event, time: float, **more: str) -> Sighting:
-        return Sighting(
-            at=self.side,
-            event=event,
-            check=tag.check,
-            shot=tag.shot,
-            time=time,
-            source=path.source,
-            destination=path.destination,
-            source_port=path.source_port,
-            destination_port=path.destination_port,
-            digest=more.get("digest", ""),
-            stage=more.get("stage", ""),
-            note=more.get("note", ""),
-        )
+        return sightings.of_path(self.side, event, tag, path, time, **more)
 
     def _once(self, sighting: Sighting) -> list[Action]:
         key = (Tag(sighting.check, sighting.shot), sighting.event, sighting.stage)

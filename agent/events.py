@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.model import Late, Sighting, Tag, Volley
+from agent.model import Fragmenting, Late, Sighting, Tag, Volley
 from agent.wire.base import Codec, Packet, Path
 
 # -- events ------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ class Captured:
     outgoing: bool
     time: float
     fragment: bool = False  # the first of several; the whole comes when the others have come
-    fragments: int = 1  # that the whole was joined of
+    backwards: bool = False  # the whole was joined of fragments, and the first came last
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,7 @@ class Transmit:
     path: Path
     data: bytes
     ttl: int | None = None  # None: as the host sends everything else
+    fragmenting: Fragmenting = Fragmenting.USUAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,14 @@ class Flow(StrEnum):
     REPLY = "reply"
 
 
+class Fragmenting(StrEnum):
+    """How a packet that is larger than the path's MTU is to travel."""
+
+    USUAL = "usual"  # as the host sends everything of its kind
+    NEVER = "never"  # whole, with DF set: refused or lost where it does not fit
+    LAST_FIRST = "last-first"  # in fragments that leave in the reverse order
+
+
 class Event(StrEnum):
     SENT = "sent"  # the kernel took it from our socket
     UNSENT = "unsent"  # the kernel refused it; Sighting.note holds the errno's name
@@ -38,7 +46,7 @@ class Event(StrEnum):
     ARRIVED = "arrived"  # seen coming in on an interface (AF_PACKET), before the host's firewall
     DELIVERED = "delivered"  # a socket got it
     REFUSED = "refused"  # somebody answered with an ICMP error or a TCP RST
-    REPLIED = "replied"  # a program that is not ours answered it (a daemon holding the port)
+    REPLIED = "replied"  # an answer that is not ours was seen: a daemon's, or a middlebox's
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class Check:
     source_port: int | None = None  # None: no ports, or a fresh one for every shot
     destination_port: int | None = None
     partner: int | None = None
+    fragmenting: Fragmenting = Fragmenting.USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,10 @@ class Sighting:
     stage: str = ""  # TCP: "syn", "syn-ack", "request", "answer"; "fragment": the first of several
     icmp: Icmp | None = None
     note: str = ""
+    dscp: int | None = None  # the upper six bits of TOS or traffic class (RFC 2474)
+    # (source, destination) translated, by the kind's own NAT detection; None: it has none
+    translated: tuple[bool, bool] | None = None
+    backwards: bool = False  # it came in fragments, the first one last
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,15 @@ class Recogniser:
             return None
         return Reading(tag, intact=False, note="its payload was cut or changed on the way")
 
+    def answer_of_others(self, packet: Packet, outgoing: bool) -> Tag | None:
+        """The reply that a datagram stands for, though it is none of ours: it goes where only an
+        answer to one of our requests goes, or repeats the initiator SPI of one.
+        """
+        if packet.protocol != UDP:
+            return None
+        tag = self.first_fragment(packet, outgoing)
+        return tag if tag and self.checks[tag.check].flow is Flow.REPLY else None
+
     def first_fragment(self, packet: Packet, outgoing: bool) -> Tag | None:
         """The shot whose first fragment this is, by what stands in front: its tag may come later.
 

@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.model import Check, Direction, Event, Flow, Side
+from agent.model import Check, Direction, Flow, Fragmenting, Side
 from probe import loss, words
+from probe.carried import Carried
 from probe.evidence import Evidence
 from probe.opening import Openings, tuple_of
 from probe.plan import Plan
-from probe.result import Carriage, Conclusion, Expect, Outcome, Verdict
+from probe.result import Conclusion, Expect, Outcome, Verdict
 from probe.tracks import Track, follow, is_stream, origin, target
 
 SOUND = 0.75  # the share of shots that must arrive for the path to be called sound
@@ -60,36 +61,18 @@ def more_shots(plan: Plan, evidence: Evidence, direction: Direction) -> dict[int
         judged = {number: case.judge(case.checks[number]) for number in numbers}
         need = max(judgement.wanted for judgement in judged.values())
         verdicts = {verdict(judged[number].outcome, expected[number]) for number in numbers}
-        if not need and rounds[check.number] == 1 and Verdict.FAIL in verdicts:
+        if not need and rounds[check.number] == 1 and verdicts & {Verdict.FAIL, Verdict.ERROR}:
             need = AGAIN  # what is not as expected is not reported on one look
         room = MAX_SHOTS - case.fired(check)
         if need > 0 and room > 0:
             wanted[check.number] = min(need, room)
     if not wanted:
         return {}
-    reference = case.reference(direction)
+    reference = case.carried.reference(direction)
     if reference is not None and reference not in wanted:
         room = MAX_SHOTS - case.fired(case.checks[reference])
         wanted[reference] = min(max(wanted.values()), max(0, room))
     return {number: count for number, count in wanted.items() if count > 0}
-
-
-def carriage(plan: Plan, evidence: Evidence, direction: Direction) -> Carriage:
-    """What the shots that got through say of the path."""
-    case = _Case(plan, evidence)
-    sent, missing = case.counts(direction)
-    sink = Side.FAR if direction is Direction.OUTBOUND else Side.NEAR
-    facts = evidence.facts(sink)
-    latest: dict[int, int] = {}
-    reordered = 0
-    for sighting in evidence.sightings:
-        if sighting.at is not sink or sighting.event is not Event.ARRIVED or sighting.stage:
-            continue
-        reordered += sighting.shot < latest.get(sighting.check, 0)
-        latest[sighting.check] = max(sighting.shot, latest.get(sighting.check, 0))
-    return Carriage(
-        sent, missing, loss.upper_bound(sent, missing), facts.duplicates if facts else 0, reordered
-    )
 
 
 def silent_beside_refused(plan: Plan, evidence: Evidence, direction: Direction) -> list[int]:
@@ -99,7 +82,7 @@ def silent_beside_refused(plan: Plan, evidence: Evidence, direction: Direction) 
     that these may have been refused as well, unheard.
     """
     case = _Case(plan, evidence)
-    if not case.refusers(direction):
+    if not case.carried.refusers(direction):
         return []
     return [
         check.number
@@ -179,7 +162,7 @@ class _Case:
             self._fired[volley.check] += volley.count
             self._order.setdefault(volley.check, place)
         self.openings = Openings(plan.checks, evidence, self.tracks, self._order)
-        self._loss: dict[Direction, float] = {}
+        self.carried = Carried(plan, evidence, self.tracks)
 
     def fired(self, check: Check) -> int:
         return self._fired[check.number]
@@ -197,8 +180,12 @@ class _Case:
             if early is not None:
                 return early
         tracks = tuple(self.tracks[check.number].values())
-        judged = self._sending(check, tracks)
-        return judged or self._receiving(check, tracks)
+        if _put_in_order(check, tracks):
+            return Judgement(Outcome.NOT_APPLICABLE, words.put_in_order(check))
+        judged = self._sending(check, tracks) or self._receiving(check, tracks)
+        if judged.outcome is Outcome.LOST and self._forged(check):
+            return Judgement(Outcome.LOST, words.forged(check, judged.cause), judged.wanted)
+        return judged
 
     def _request(self, check: Check) -> Check:
         if check.flow is Flow.NEW or check.partner is None:
@@ -230,7 +217,9 @@ class _Case:
     def _sending(self, check: Check, tracks: Sequence[Track]) -> Judgement | None:
         """What never left, and why; None when something did."""
         side = origin(check)
-        if any(track.left or track.arrived or track.delivered for track in tracks):
+        got = any(track.arrived or track.delivered for track in tracks)
+        stalled = not got and any(track.held_back for track in tracks)  # lost SYNs beside it or not
+        if got or (not stalled and any(track.left for track in tracks)):
             return None
         reasons = Counter(track.unsent for track in tracks if track.unsent)
         if reasons:
@@ -309,7 +298,7 @@ class _Case:
             )
         if self._hidden(check):
             return Judgement(Outcome.NOT_APPLICABLE, words.hidden(told, self.evidence))
-        rate = loss.of_fragments(self.loss(check.direction), words.pieces(check))
+        rate = loss.of_fragments(self.carried.loss(check.direction), words.pieces(check))
         needed = loss.shots_needed(rate)
         # What is shot later, replies among it, may yet show more loss: have a few to spare.
         spare = SPARE if rate > loss.UNKNOWN_LOSS else 1
@@ -321,10 +310,12 @@ class _Case:
                 "few to tell a drop from loss",
                 wanted,
             )
+        if self._passes_in_order(check):
+            return Judgement(Outcome.LOST, words.out_of_order(check, left), wanted)
         smaller = self._smaller_that_passes(check)
         if smaller is not None:
             return Judgement(Outcome.LOST, words.too_large(check, left, smaller), wanted)
-        cause = words.lost(check, left, self.refusers(check.direction))
+        cause = words.lost(check, left, self.carried.refusers(check.direction))
         return Judgement(Outcome.LOST, cause, wanted)
 
     def _hidden(self, check: Check) -> bool:
@@ -348,13 +339,29 @@ class _Case:
         sizes = [
             track.arrived.size
             for other in self.plan.checks
-            if (other.kind, other.direction, other.flow, other.source_port)
-            == (check.kind, check.direction, check.flow, check.source_port)
-            and (other.size or 0) < check.size
+            if _alike(other, check) and (other.size or 0) < check.size
             for track in self.tracks[other.number].values()
             if track.arrived is not None and track.arrived.size is not None
         ]
         return max(sizes, default=None)
+
+    def _forged(self, check: Check) -> bool:
+        """An answer came that the end which was asked never sent, and it saw all that it sent."""
+        facts = self.evidence.facts(target(check))
+        if check.partner is None or facts is None or facts.capture_dropped:
+            return False
+        return any(track.forged for track in self.tracks[check.partner].values())
+
+    def _passes_in_order(self, check: Check) -> bool:
+        """The same large packet got through when its fragments came in order."""
+        return check.fragmenting is Fragmenting.LAST_FIRST and any(
+            track.arrived
+            for other in self.plan.checks
+            if other.fragmenting is Fragmenting.USUAL
+            and _alike(other, check)
+            and other.size == check.size
+            for track in self.tracks[other.number].values()
+        )
 
     def _stopped_at_host(self, check: Check, arrived: Sequence[Track]) -> Judgement:
         sink = target(check)
@@ -375,56 +382,22 @@ class _Case:
             )
         return Judgement(Outcome.HOST_DROPPED, words.host_dropped(check, len(arrived)))
 
-    # -- loss ----------------------------------------------------------------------------------
 
-    def loss(self, direction: Direction) -> float:
-        """The highest loss that what got through in ``direction`` leaves possible."""
-        if direction not in self._loss:
-            self._loss[direction] = loss.upper_bound(*self.counts(direction))
-        return self._loss[direction]
-
-    def counts(self, direction: Direction) -> tuple[int, int]:
-        """(sent, missing) among the shots of checks that got something through."""
-        sent = missing = 0
-        for check in self._through(direction):
-            tracks = [t for t in self.tracks[check.number].values() if t.left]
-            sent += len(tracks)
-            missing += sum(1 for t in tracks if not (t.arrived or t.delivered))
-        return sent, missing
-
-    def _through(self, direction: Direction) -> list[Check]:
-        """Checks that got something through. TCP hides its losses behind retransmission."""
-        return [
-            check
-            for check in self.plan.checks
-            if check.direction is direction
-            and not is_stream(check)
-            and check.size is None  # a large one may be lost for its size alone
-            and any(t.arrived or t.delivered for t in self.tracks[check.number].values())
-        ]
-
-    def reference(self, direction: Direction) -> int | None:
-        """The request that gets through best: more shots of it measure the path's loss."""
-        through = [check for check in self._through(direction) if check.flow is Flow.NEW]
-        if not through:
-            return None
-        best = max(
-            through,
-            key=lambda check: sum(1 for t in self.tracks[check.number].values() if t.arrived),
-        )
-        return best.number
-
-    def refusers(self, direction: Direction) -> set[str]:
-        """Who refused other checks that travelled the same way."""
-        return {
-            track.refused.icmp.sender
-            for check in self.plan.checks
-            if check.direction is direction
-            for track in self.tracks[check.number].values()
-            if track.refused is not None and track.refused.icmp is not None
-        }
-
-    # -- state -----------------------------------------------------------------------------------
+def _alike(one: Check, other: Check) -> bool:
+    """But for their sizes, the same question."""
+    return (one.kind, one.direction, one.flow, one.source_port) == (
+        other.kind,
+        other.direction,
+        other.flow,
+        other.source_port,
+    )
 
 
-__all__ = ["Evidence", "carriage", "correlate", "more_shots", "silent_beside_refused", "verdict"]
+def _put_in_order(check: Check, tracks: Sequence[Track]) -> bool:
+    """Its fragments were to leave the last one first, and did not."""
+    left = [track for track in tracks if track.left]
+    asked = check.fragmenting is Fragmenting.LAST_FIRST
+    return asked and bool(left) and not any(track.backwards for track in left)
+
+
+__all__ = ["Evidence", "correlate", "more_shots", "silent_beside_refused", "verdict"]

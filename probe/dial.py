@@ -18,6 +18,7 @@ from typing import Any
 
 from agent import tls
 from agent.errors import AgentError
+from agent.linux.sockets import small_segments
 
 CONNECT_SECONDS = 5.0
 HANDSHAKE_SECONDS = 5.0
@@ -93,8 +94,8 @@ async def _look_up(host: str, port: int, family: int) -> Sequence[_Found]:
     return await answer
 
 
-def route(peer: str, family: int) -> tuple[str, int]:
-    """(the address this host would send from, the route's MTU in octets); nothing is sent.
+def route(peer: str, family: int) -> str:
+    """The address this host would send from; nothing is sent.
 
     Asked of the kernel by a UDP socket: that is the very decision a shot will meet, policy routes
     included, and takes microseconds. LinkError when there is no route.
@@ -103,8 +104,7 @@ def route(peer: str, family: int) -> tuple[str, int]:
     try:
         with socket.socket(kind, socket.SOCK_DGRAM) as sock:
             sock.connect(socket.getaddrinfo(peer, 9, flags=socket.AI_NUMERICHOST)[0][4])
-            mtu = sock.getsockopt(*((socket.IPPROTO_IPV6, 24) if family == 6 else (0, 14)))
-            return str(sock.getsockname()[0]), mtu
+            return str(sock.getsockname()[0])
     except OSError as error:
         hint = f"ip -{family} route get {peer}"
         if error.errno == errno.EAFNOSUPPORT:
@@ -173,6 +173,7 @@ async def _connected(address: str, port: int, source: str = "") -> socket.socket
     )[0]
     sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)
+    small_segments(sock.fileno())
     try:
         if source:
             sock.bind((source, 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from agent.model import Check
+from agent.model import Check, Fragmenting
 
 
 class Service(NamedTuple):
@@ -69,4 +69,6 @@ def carrier(check: Check) -> str:
     else:
         text = f"{known.transport} {port}"
     size = "" if check.size is None else f"{check.size} B"
+    if check.fragmenting is Fragmenting.LAST_FIRST:
+        size += " reversed"
     return ", ".join(filter(None, (text, size)))

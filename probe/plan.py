@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from agent.model import Check, Direction, Flow
+from agent.model import Check, Direction, Flow, Fragmenting
 from agent.wire import Codec, codec
 from scenarios import Expect, Row, Scenario, ScenarioError
 
@@ -55,21 +55,30 @@ LARGE = {
     "ike-nat-t": (1400, 2000),
     "kerberos-udp": (1400, 2000),
 }
-FULL = ("esp",)  # kinds that fill the MTU as well
+FULL = ("esp", "ah")  # kinds that fill the MTU as well, and are never sent in fragments
+COMMON_MTU = 1500
 
 
 def with_sizes(scenario: Scenario, mtu: int) -> Scenario:
     """``scenario`` with every kind that can be large in real life tried large as well.
 
-    ``mtu``: of this host's interface towards the peer, in octets. A row that has a size stays as
-    it is, and so does one for which nothing is expected: only what must work must work large.
+    ``mtu``: of the two hosts' interfaces towards each other the smaller, in octets. A row that has
+    a size stays as it is, and so does one for which nothing is expected: only what must work must
+    work large. What travels in fragments is tried with the last of them first as well: not every
+    path keeps their order.
     """
     rows: list[Row] = []
     for row in scenario.rows:
         rows.append(row)
         if row.size is None and set(row.expect.values()) <= {Expect.PASS}:
             full = (mtu,) if row.kind in FULL else ()
-            rows += [replace(row, size=size) for size in (*LARGE.get(row.kind, ()), *full)]
+            sizes = (*LARGE.get(row.kind, ()), *full)
+            rows += [replace(row, size=size) for size in sizes]
+            rows += [
+                replace(row, size=size, fragmenting=Fragmenting.LAST_FIRST)
+                for size in sizes
+                if size > COMMON_MTU
+            ]
     return replace(scenario, rows=tuple(rows))
 
 
@@ -120,6 +129,7 @@ def _pair(row: Row, direction: Direction, family: int, number: int) -> tuple[Pla
         flow=Flow.NEW,
         family=family,
         size=row.size,
+        fragmenting=row.fragmenting,
         source_port=source_port if kind.port is not None else None,
         destination_port=kind.port,
         partner=number + 1,
@@ -131,6 +141,7 @@ def _pair(row: Row, direction: Direction, family: int, number: int) -> tuple[Pla
         flow=Flow.REPLY,
         family=family,
         size=row.size,  # as large as the request: answers are large in real life too
+        fragmenting=row.fragmenting,
         source_port=kind.port,
         destination_port=request.source_port,
         partner=number,

@@ -15,6 +15,7 @@ __all__ = [
     "Host",
     "Outcome",
     "PathFacts",
+    "PathMtu",
     "RunResult",
     "Verdict",
 ]
@@ -79,11 +80,22 @@ class Carriage:
 
 
 @dataclass(frozen=True, slots=True)
+class PathMtu:
+    """Of one kind in one direction, in octets of whole IP packets."""
+
+    octets: int  # the largest that crossed whole
+    stopped: int | None = None  # the smallest that did not; None: none was stopped on the way
+    told: int | None = None  # the MTU that an ICMP error named
+    told_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PathFacts:
     rtt_ms: float | None
     control: str = "tcp"
     near_behind_nat: bool = False
     carriage: Mapping[Direction, Carriage] = field(default_factory=dict)
+    mtu: Mapping[Direction, Mapping[str, PathMtu]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

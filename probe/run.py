@@ -7,7 +7,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,18 +16,22 @@ from agent.control import Collect, Collected, Fire, Firing, Open, Opened, Prepar
 from agent.errors import AgentError, in_one_line
 from agent.ledger import Ledger, state_directory
 from agent.linux.host import Host as Sockets
+from agent.linux.sockets import interface_mtu
 from agent.model import Direction, Event, Side, Sighting, Volley
 from agent.station import Station, no_sockets
 from agent.wire.icmp import describe
-from probe import fresh
+from probe import fresh, pathmtu
 from probe import plan as planning
-from probe.correlate import carriage, correlate
+from probe.carried import carriage
+from probe.changes import changes
+from probe.correlate import correlate
 from probe.dial import LinkError, ProbeError, Unreachable, resolve, route
 from probe.drive import Drive, Settings
 from probe.evidence import Evidence
 from probe.inspection import findings, with_noise
 from probe.link import Here, There, connect
 from probe.result import Conclusion, Host, Outcome, PathFacts, RunResult, Verdict
+from probe.sizing import MAX_ROUNDS, SHOTS, SHOTS_IF_LOSSY, Search, Sizing
 from scenarios import Scenario, load
 
 Progress = Callable[[str, float], None]
@@ -111,6 +115,7 @@ class Session:
         self._rtt: float | None = None
         self._faults: list[str] = []
         self._remarks: list[str] = []
+        self._ranges: dict[pathmtu.Question, pathmtu.Range] = {}
 
     def _plan(self, family: int) -> planning.Plan:
         request = self.request
@@ -135,25 +140,54 @@ class Session:
         request = self.request
         asyncio.get_running_loop().set_exception_handler(self._note_fault)
         family, self._address = await resolve(request.peer, request.port, request.family)
-        self._near, self._mtu = route(self._address, family)
+        self._near = route(self._address, family)
+        self._mtu = interface_mtu(self._address)
         self.plan = self._plan(family)
         try:
             self._sockets.open()  # before the far host is troubled
         except OSError as error:
             raise AgentError(no_sockets(Side.NEAR, error)) from error
-        if not (request.alias or request.fresh_address):
-            await self._leg(self.plan, self._near, family)
-            return
+        if request.alias or request.fresh_address:
+            await self._from_two_addresses(family)
+        else:
+            await self._leg(planning.ORDER, self._near, family)
+        if request.sizes:
+            await self._measure_mtu(family)
+
+    async def _from_two_addresses(self, family: int) -> None:
         # Inbound towards another address of ours: whatever it opens, outbound travels elsewhere.
         other = self._other_address(family)
         self._remarks.append(f"inbound was asked towards {other}, outbound from {self._near}")
         async with fresh.borrowed(other, family, self._address):
             # Outbound first: towards a NAT, inbound would leave state in its way (see Drive).
             for direction in planning.ORDER[::-1]:
-                part = planning.part(self.plan, direction)
-                if part.planned:
+                if planning.part(self.plan, direction).planned:
                     near = other if direction is Direction.INBOUND else self._near
-                    await self._leg(part, near, family)
+                    await self._leg((direction,), near, family)
+
+    async def _measure_mtu(self, family: int) -> None:
+        """The path's MTU for what crossed, in rounds of many sizes at once."""
+        for drive in tuple(self._drives):
+            missing = sum(
+                carriage(drive.plan, drive.evidence(), direction).missing
+                for direction in planning.ORDER
+            )
+            settings = replace(
+                self.request.settings, shots=SHOTS_IF_LOSSY if missing else SHOTS, rest=False
+            )
+            search = Search(drive.plan, drive.evidence(), family, self._mtu)
+            for _ in range(MAX_ROUNDS):
+                plan = search.next_plan()
+                if plan is None:
+                    break
+                there, welcome = await self._connect(family, "")
+                try:
+                    round_ = self._new_drive(Sizing, plan, self._near, there, welcome, settings)
+                    await round_.run(secrets.token_bytes(32))
+                finally:
+                    await there.close()
+                search.learn(plan, round_.evidence())
+            self._ranges |= search.known
 
     def _other_address(self, family: int) -> str:
         other = self.request.alias or fresh.draw(self._near)
@@ -164,41 +198,63 @@ class Session:
             )
         return other
 
-    async def _leg(self, plan: planning.Plan, near: str, family: int) -> None:
-        """One control connection from ``near``, and the checks of ``plan`` beside it."""
-        request = self.request
+    async def _leg(self, directions: Sequence[Direction], near: str, family: int) -> None:
+        """One control connection from ``near``, and the checks of ``directions`` beside it."""
         self.progress("connecting to the agent", 0.0)
-        source = near if near != self._near else ""
+        there, welcome = await self._connect(family, near if near != self._near else "")
         try:
-            there, welcome = await connect(
+            if 0 < welcome.mtu < self._mtu and self.request.sizes:
+                self._mtu = welcome.mtu  # no host can take what is larger than its own link
+                self.plan = self._plan(family)
+            plan = self.plan
+            if len(directions) == 1:
+                plan = planning.part(plan, directions[0])
+            await self._conduct(plan, near, there, welcome)
+        finally:
+            await there.close()
+
+    async def _connect(self, family: int, source: str) -> tuple[There, Welcome]:
+        request = self.request
+        try:
+            return await connect(
                 self._address, request.port, request.key, socket.gethostname(), self._saw, source
             )
         except Unreachable as error:
             if not error.silent or source:
                 raise
             raise LinkError(f"{error}. {await self._ping(family)}") from error
-        try:
-            await self._conduct(plan, near, there, welcome)
-        finally:
-            await there.close()
 
     async def _conduct(
         self, plan: planning.Plan, near: str, there: There, welcome: Welcome
     ) -> None:
         self._welcome = welcome
+        self._rtt = there.rtt * 1e3
+        settings = self.request.settings
+        drive = self._new_drive(self.new_drive, plan, near, there, welcome, settings)
+        self._drives.append(drive)
+        await drive.run(secrets.token_bytes(32))
+
+    def _new_drive(
+        self,
+        new: Callable[..., Drive],
+        plan: planning.Plan,
+        near: str,
+        there: There,
+        welcome: Welcome,
+        settings: Settings,
+    ) -> Drive:
+        """What conducts near's new station and ``there``; both report to it from now on."""
         self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw)
-        self._drive = drive = self.new_drive(
+        self._drive = drive = new(
             plan,
-            self.request.settings,
+            settings,
             Here(self._station),
             there,
             (near, self._address, welcome.address, welcome.seen_as),
             self.progress,
         )
-        self._drives.append(drive)
         there.on_lost = drive.wake
-        self._rtt = there.rtt * 1e3
-        await drive.run(secrets.token_bytes(32))
+        return drive
 
     async def _ping(self, family: int) -> str:
         """Nothing came back by TCP: is it the port, or the whole path?"""
@@ -240,6 +296,7 @@ class Session:
 
     def result(self, *, complete: bool) -> RunResult:
         conclusions, notes = self._conclude()
+        mtu = pathmtu.conclude(self._ranges)
         welcome = self._welcome
         return RunResult(
             scenario=self._scenario.name,
@@ -267,10 +324,19 @@ class Session:
                     for direction in planning.ORDER
                     if drive.plan.requests(direction)
                 },
+                mtu=mtu,
             ),
             conclusions=conclusions,
             notes=tuple(
-                dict.fromkeys([*findings(conclusions), *self._remarks, *notes, *self._troubles()])
+                dict.fromkeys(
+                    [
+                        *findings(conclusions),
+                        *pathmtu.sentences(mtu),
+                        *self._remarks,
+                        *notes,
+                        *self._troubles(),
+                    ]
+                )
             ),
         )
 
@@ -280,6 +346,7 @@ class Session:
         found = {c.check.number: c for c in correlate(self.plan, Evidence(), strict=strict)}
         notes: list[str] = []
         for drive in self._drives:
+            notes += changes(drive.plan, drive.evidence())
             evidence = replace(drive.evidence(), unsettled=drive.unsettled)
             told = correlate(drive.plan, evidence, strict=strict)
             found |= {conclusion.check.number: conclusion for conclusion in told}

@@ -23,6 +23,7 @@ class Track:
     sent: bool = False
     unsent: str = ""  # why the origin's kernel refused it
     left: bool = False
+    held_back: bool = False  # TCP: connected, and then the request never left
     arrived: Sighting | None = None
     delivered: Sighting | None = None
     altered: str = ""  # how it was changed on its way, in words
@@ -30,8 +31,10 @@ class Track:
     target_refused: Sighting | None = None  # the target's own kernel said so
     part_arrived: bool = False  # its first fragment reached the target's interface
     fragments: bool = False  # it left in several fragments
+    backwards: bool = False  # and the first of them left last
     hops: int | None = None  # routers that it passed, by its TTL
     foreign: bool = False  # answered by a program that is not ours
+    forged: Sighting | None = None  # an answer that never left the host in whose name it came
     stages: set[tuple[Side, Event, str]] = field(default_factory=set)
 
 
@@ -72,6 +75,7 @@ def _datagram(
     """``other``: what was seen of the request that a reply answers, or of the reply."""
     track = Track(shot)
     left: Sighting | None = None
+    imitation: Sighting | None = None
     source, sink = origin(check), target(check)
     digests: dict[Event, str] = {}
     for sighting in seen:
@@ -86,11 +90,16 @@ def _datagram(
                 track.unsent = sighting.note
             case Event.LEFT if sighting.at is source:
                 track.sent = track.left = True  # the kernel's own echo reply is never "sent" by us
+                track.backwards = sighting.backwards
                 left = sighting
             case Event.ARRIVED if sighting.at is sink:
                 track.arrived = sighting
             case Event.DELIVERED if sighting.at is sink:
                 track.delivered = sighting
+            case Event.REPLIED if sighting.at is source:
+                track.foreign = True
+            case Event.REPLIED:
+                imitation = sighting
             case Event.REFUSED if sighting.at is source:
                 track.refused = sighting
             case Event.REFUSED:
@@ -99,8 +108,12 @@ def _datagram(
                 pass
         if sighting.digest:
             digests.setdefault(sighting.event, sighting.digest)
+    if imitation is not None and track.left and not track.arrived:
+        track.arrived, track.altered = imitation, "its payload was changed on the way"
+    elif imitation is not None and not track.foreign:
+        track.forged = imitation
     got = track.arrived or track.delivered
-    if got is not None:
+    if got is not None and not track.altered:
         track.altered = _alteration(check, got, digests) or _from_elsewhere(check, got, other)
         if left is not None and left.ttl is not None and got.ttl is not None:
             track.hops = left.ttl - got.ttl
@@ -170,6 +183,7 @@ def _streams(
                 # The SYN passed; what matters is the request. (Where a proxy in between shook
                 # hands in the target's name, it may hold the request back: then the SYN counts.)
                 track.left = (asks, Event.LEFT, "request") in stages
+                track.held_back = not track.left
             # Once connected, the SYN is old news: the request must have come as well.
             stage = "request" if connected or served else "syn"
             track.arrived = pick.get((answers, Event.ARRIVED, stage))
@@ -184,10 +198,13 @@ def _streams(
             track.refused, track.target_refused = told.get(asks), told.get(answers)
         else:
             answered = (answers, Event.LEFT, "answer") in stages
+            replies = shots.get(shot, ())
             track.sent = track.left = syn_answered
             track.arrived = pick.get((asks, Event.ARRIVED, "answer"))
             track.delivered = pick.get((asks, Event.DELIVERED, "answer"))
-            if not answered:  # then the SYN-ACK is all the reply there was
+            # Our own listener answers every request: an answer of its that never left was cut off.
+            ours = any(s.at is answers and s.event in (Event.SENT, Event.UNSENT) for s in replies)
+            if not answered and not ours:  # then the SYN-ACK is all the reply there was
                 track.arrived = pick.get((asks, Event.ARRIVED, "syn-ack"))
                 track.delivered = pick.get((asks, Event.DELIVERED, "syn-ack"))
             track.refused, track.target_refused = told.get(answers), told.get(asks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agent.model import Check, Direction, Event, Flow, Prior, Side, Sighting
+from agent.model import Check, Direction, Event, Flow, Fragmenting, Prior, Side, Sighting
 from agent.wire.icmp import describe
 from probe.tracks import Track, is_stream, origin, target
 
@@ -82,6 +82,13 @@ def _stream_stage(check: Check, left: Sequence[Track]) -> str:
     )
 
 
+def forged(check: Check, cause: str) -> str:
+    sink = target(check)
+    return (
+        f"something in between answered in {sink}'s name, and {sink} never sent an answer; {cause}"
+    )
+
+
 def pieces(check: Check) -> int:
     """How many fragments a check's shots may travel in, reckoned with IPv6's smallest MTU."""
     return -(-check.size // 1280) if check.size else 1
@@ -94,9 +101,28 @@ def too_large(check: Check, left: Sequence[Track], smaller: int) -> str:
         return (
             f"{text}the first fragment reached {sink} and the rest did not: fragments are dropped"
         )
+    if check.fragmenting is Fragmenting.LAST_FIRST:
+        return f"{text}it left in fragments, the last one first: fragments are dropped"
     if any(track.fragments for track in left):
         return f"{text}it left in fragments, and fragments are dropped"
     return f"{text}too large for the path, and no ICMP error came back to say so: an MTU black hole"
+
+
+def out_of_order(check: Check, left: Sequence[Track]) -> str:
+    """It passes in fragments, but not in these."""
+    return (
+        f"{check.size:,} octets pass in fragments that come in order; {count(len(left))} whose "
+        f"last fragment left first never reached {target(check)}: fragments out of order are "
+        "dropped"
+    )
+
+
+def put_in_order(check: Check) -> str:
+    side = origin(check)
+    return (
+        f"its fragments left {side} in order: {side}'s own connection tracking joins them before "
+        "they leave, so the other order cannot be asked from there"
+    )
 
 
 def nameless(check: Check) -> str:
@@ -124,6 +150,8 @@ def altered(check: Check, track: Track, evidence: Evidence) -> str:
         text += f"; its source address {source} had become {got.source}, so a NAT is in between"
         if check.kind == "ah":
             text += ", and AH cannot cross NAT"
+    elif check.kind.startswith("ike") and "port" in track.altered:
+        text += "; an IPsec pass-through in between rewrites it without translating the address"
     return text
 
 

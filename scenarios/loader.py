@@ -12,17 +12,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from agent.model import Fragmenting
 from scenarios.model import CELLS, Cell, Expect, Row, Scenario, ScenarioError
 
 _HERE = Path(__file__).parent
 
 _SCENARIO_KEYS = ("title", "description", "row")
-_ROW_KEYS = ("kind", "direction", "source_port", "size", "expect", "label")
+_ROW_KEYS = ("kind", "direction", "source_port", "size", "fragmenting", "expect", "label")
 _DIRECTIONS = ("both", "outbound", "inbound")
 _CELL_NAMES: dict[str, Cell] = {
     f"{direction}-{flow}": (direction, flow) for direction, flow in CELLS
 }
 _PORTLESS = ("esp", "ah", "icmp-echo")
+_WHOLE = ("ah", "icmp-echo")
 _PORT_KIND = re.compile(r"(?:udp|tcp):([1-9][0-9]{0,4})")
 _DECODE_ERROR = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _LABEL_LENGTH = 40
@@ -119,6 +121,7 @@ def _row(table: dict[str, Any], where: str) -> Row:
         direction=direction,
         source_port=_source_port(table, kind, where),
         size=_number(table, "size", where, range(28, 65536)),
+        fragmenting=_fragmenting(table, where),
         expect=_expect(table, bare.cells, where),
         label=label,
     )
@@ -139,6 +142,18 @@ def _source_port(table: dict[str, Any], kind: str, where: str) -> int | Literal[
     if table.get("source_port") == "fresh":
         return "fresh"
     return _number(table, "source_port", where, range(1, 65536), or_else=', or "fresh"')
+
+
+def _fragmenting(table: dict[str, Any], where: str) -> Fragmenting:
+    word = _text(table, "fragmenting", where, default=Fragmenting.USUAL)
+    if word not in list(Fragmenting):
+        hint = _meant(word, Fragmenting) or "; one of " + _list(Fragmenting)
+        raise ScenarioError(f'{where}: fragmenting: unknown word "{word}"{hint}')
+    if word != Fragmenting.USUAL and "size" not in table:
+        raise ScenarioError(f"{where}: fragmenting: only where a size is given as well")
+    if word == Fragmenting.LAST_FIRST and table.get("kind") in _WHOLE:
+        raise ScenarioError(f"{where}: fragmenting: {table['kind']} is never sent in fragments")
+    return Fragmenting(word)
 
 
 def _expect(table: dict[str, Any], asked: Iterable[Cell], where: str) -> dict[Cell, Expect]:

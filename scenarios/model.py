@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from agent.model import Direction, Flow
+from agent.model import Direction, Flow, Fragmenting
 
 Cell = tuple[Direction, Flow]
 
@@ -37,6 +37,7 @@ class Row:
 
     ``source_port``: None is the kind's own (500 for IKE, fresh where the real client's is).
     ``size``: octets of the whole IP packet; None is the kind's natural size.
+    ``fragmenting``: how it travels where it is larger than the path's MTU.
     ``label``: what the table calls the kind, where the usual name is not enough.
     """
 
@@ -44,6 +45,7 @@ class Row:
     direction: Literal["both", "outbound", "inbound"] = "both"
     source_port: int | Literal["fresh"] | None = None
     size: int | None = None
+    fragmenting: Fragmenting = Fragmenting.USUAL
     expect: Mapping[Cell, Expect] = field(default_factory=dict, hash=False)
     label: str = ""
 

@@ -32,9 +32,10 @@ from agent.events import (
 from agent.linux import sockets
 from agent.linux.capture import Capture, Frame
 from agent.linux.sockets import TCP, UDP
-from agent.model import Flow, PortHeld, Tag
+from agent.model import Flow, Fragmenting, PortHeld, Tag
 from agent.wire import ip
 from agent.wire.base import Codec, Packet, Path
+from agent.wire.fragment import split
 from agent.wire.reassemble import Reassembler
 
 CONNTRACK_COUNT = FilePath("/proc/sys/net/netfilter/nf_conntrack_count")
@@ -236,10 +237,14 @@ class Host:
         path = action.path
         protocol = action.codec.protocol(path.family)
         try:
-            if protocol == UDP:
-                self._transmit_udp(path, action.data, action.ttl)
+            if action.fragmenting is Fragmenting.LAST_FIRST:
+                body = ip.udp(path, action.data) if protocol == UDP else action.data
+                self._transmit_backwards(path, protocol, body, action.ttl)
+            elif protocol == UDP:
+                whole = action.fragmenting is Fragmenting.NEVER
+                self._transmit_udp(path, action.data, action.ttl, whole)
             elif action.codec.whole_packet(path.family):
-                sockets.send_whole(self._whole(), path, action.data, action.ttl)
+                sockets.send_whole(self._raw_whole(4), path, action.data, action.ttl)
             else:
                 raw = self._raw[path.family, protocol]
                 sockets.send_raw(raw, path, action.data, action.ttl)
@@ -247,21 +252,31 @@ class Host:
             return sockets.reason(error)
         return ""
 
-    def _transmit_udp(self, path: Path, data: bytes, ttl: int | None) -> None:
+    def _transmit_backwards(self, path: Path, protocol: int, body: bytes, ttl: int | None) -> None:
+        raw = self._raw_whole(path.family)
+        for part in reversed(split(path, protocol, body, ttl or sockets.DEFAULT_HOPS)):
+            sockets.send_whole(raw, path, part)
+
+    def _transmit_udp(self, path: Path, data: bytes, ttl: int | None, whole: bool) -> None:
         assert path.source_port is not None
         key = (path.family, UDP, path.source, path.source_port)
         fresh = self._fresh.get((UDP, path.source, path.source_port))
         sock = fresh[1] if fresh else self._services.get(key)
         if sock is not None:
-            sockets.send_udp(sock, path, data, ttl)
+            send, body = sockets.send_udp, data
         else:  # another program holds the port
-            sockets.send_raw(self._raw[path.family, UDP], path, ip.udp(path, data), ttl)
+            send, sock, body = sockets.send_raw, self._raw[path.family, UDP], ip.udp(path, data)
+        if whole:
+            with sockets.unfragmented(sock, path.family):
+                send(sock, path, body, ttl)
+        else:
+            send(sock, path, body, ttl)
 
-    def _whole(self) -> socket.socket:
-        """For IPv4 packets whose header is ours. It receives nothing."""
-        key = (4, socket.IPPROTO_RAW)
+    def _raw_whole(self, family: int) -> socket.socket:
+        """For packets whose IP header is ours. It receives nothing."""
+        key = (family, socket.IPPROTO_RAW)
         if key not in self._raw:
-            self._raw[key] = sockets.raw(*key)
+            self._raw[key] = sockets.raw_whole(family)
         return self._raw[key]
 
     def connect(self, run: Run, action: Connect) -> None:
@@ -340,8 +355,9 @@ class Host:
         if not ip.is_later_fragment(packet):
             self._feed(Captured(packet, frame.outgoing, frame.time, fragment=True))
         if joined is not None:
-            whole, parts = joined
-            self._feed(Captured(ip.parse(whole), frame.outgoing, frame.time, fragments=parts))
+            whole = ip.parse(joined.packet)
+            backwards = joined.backwards
+            self._feed(Captured(whole, frame.outgoing, frame.time, backwards=backwards))
 
     def _on_raw(self, sock: socket.socket, family: int, protocol: int) -> None:
         self._drain(lambda: sockets.read_raw(sock, family, protocol))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
+import os
 import socket
 import struct
+from collections.abc import Iterator
 
 from agent.linux import bpf
 from agent.linux.capture import enlarge
@@ -17,8 +20,14 @@ SO_MEMINFO, MEMINFO_DROPS = 55, 8
 IP_PKTINFO, IPV6_PKTINFO, IPV6_RECVPKTINFO = 8, 50, 49
 IP_TTL, IPV6_UNICAST_HOPS, IPV6_HOPLIMIT = 2, 16, 52
 LARGEST = 65_575
-TCP, UDP, ESP = 6, 17, 50
-PMTUDISC_PROBE = 3  # of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER, <linux/in.h>
+TCP, UDP, ESP, AH = 6, 17, 50, 51
+MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}  # <linux/in.h>
+PMTUDISC_PROBE = 3
+IP_NODEFRAG = 22
+DEFAULT_HOPS = 64
+SMALL_SEGMENT = 1280 - 40 - 20  # IPv6 and TCP headers
+DISCARD = 9  # a port to ask the kernel about; nothing goes there
+TOO_LARGE = 65_000  # octets
 
 
 def raw(family: int, protocol: int) -> socket.socket:
@@ -27,12 +36,30 @@ def raw(family: int, protocol: int) -> socket.socket:
     enlarge(sock)
     if family == 6:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)
-    if protocol == ESP:
+    if protocol in (ESP, AH):
         # A full packet goes out whole, DF set, whatever the kernel has learned of the path: tunnels
         # do so, and the black hole it may fall into is what we are here to find.
-        level, option = (socket.IPPROTO_IPV6, 23) if family == 6 else (socket.IPPROTO_IP, 10)
-        sock.setsockopt(level, option, PMTUDISC_PROBE)
+        sock.setsockopt(*MTU_DISCOVER[family], PMTUDISC_PROBE)
     return sock
+
+
+def raw_whole(family: int) -> socket.socket:
+    """A raw socket that sends packets with their IP header, also fragments, as they are."""
+    sock = raw(family, socket.IPPROTO_RAW)
+    if family == 4:  # else this host's connection tracking would put the fragments in order
+        sock.setsockopt(socket.IPPROTO_IP, IP_NODEFRAG, 1)
+    return sock
+
+
+@contextlib.contextmanager
+def unfragmented(sock: socket.socket, family: int) -> Iterator[None]:
+    """What is sent meanwhile goes whole, DF set, or not at all (EMSGSIZE)."""
+    before = sock.getsockopt(*MTU_DISCOVER[family])
+    sock.setsockopt(*MTU_DISCOVER[family], PMTUDISC_PROBE)
+    try:
+        yield
+    finally:
+        sock.setsockopt(*MTU_DISCOVER[family], before)
 
 
 def raw_ports(family: int, protocol: int, ports: set[int]) -> socket.socket:
@@ -95,6 +122,14 @@ def tcp(family: int, address: str, port: int) -> socket.socket:
     return sock
 
 
+def small_segments(fileno: int) -> None:
+    """For the control connection, before it is made: neither end sends segments that do not fit in
+    the smallest MTU there is. It has to live where larger packets fall into a black hole.
+    """
+    with socket.socket(fileno=os.dup(fileno)) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT)
+
+
 def endpoint(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
     """A socket address; a link-local IPv6 address keeps its zone (``fe80::1%eth0``)."""
     host, _, zone = address.partition("%")
@@ -123,13 +158,13 @@ def send_udp(sock: socket.socket, path: Path, data: bytes, ttl: int | None = Non
 
 
 def send_whole(sock: socket.socket, path: Path, data: bytes, ttl: int | None = None) -> None:
-    """An IPv4 packet, its header included, through the host's OUTPUT rules all the same.
+    """A packet, its IP header included, through the host's OUTPUT rules all the same.
 
-    The kernel writes the header's checksum anew, whatever stands there.
+    The kernel writes an IPv4 header's checksum anew, whatever stands there. ``ttl``: IPv4 only.
     """
     if ttl is not None:
         data = data[:8] + bytes((ttl,)) + data[9:]
-    sock.sendto(data, (path.destination, 0))
+    sock.sendto(data, endpoint(path.destination, 0))
 
 
 def limit_hops(sock: socket.socket, family: int, ttl: int) -> None:
@@ -143,6 +178,30 @@ def _hops(family: int, ttl: int) -> tuple[int, int, bytes]:
     if family == 6:
         return socket.IPPROTO_IPV6, IPV6_HOPLIMIT, struct.pack("@i", ttl)
     return socket.IPPROTO_IP, IP_TTL, struct.pack("@i", ttl)
+
+
+def interface_mtu(peer: str) -> int:
+    """The MTU, in octets, of the interface by which ``peer`` is reached; 0 where there is none.
+
+    Not what this host has learned of the path: a shot that must not be fragmented goes out as large
+    as the interface takes it. Asked by a datagram that none can take: the error names the MTU, and
+    nothing is sent.
+    """
+    family = 6 if ":" in peer else 4
+    level, option = (socket.IPPROTO_IPV6, 25) if family == 6 else (socket.IPPROTO_IP, 11)
+    try:
+        with socket.socket(FAMILY[family], socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+            sock.connect(endpoint(peer, DISCARD))
+            known = sock.getsockopt(level, 24 if family == 6 else 14)  # IPV6_MTU, IP_MTU
+            if known > TOO_LARGE:
+                return known  # loopback takes them all
+            sock.setsockopt(level, option, 1)  # IPV6_RECVERR, IP_RECVERR
+            with unfragmented(sock, family), contextlib.suppress(OSError):
+                sock.send(bytes(TOO_LARGE))
+            _, told, _, _ = sock.recvmsg(0, 256, socket.MSG_ERRQUEUE)
+            return struct.unpack_from("=IBBBBI", told[0][2])[5] if told else known
+    except OSError:
+        return 0
 
 
 def dropped(sock: socket.socket) -> int:

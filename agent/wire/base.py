@@ -153,6 +153,11 @@ class Codec(ABC):
         del keys, checks, head
         return None
 
+    def translated(self, packet: Packet) -> tuple[bool, bool] | None:
+        """Whether (source, destination) were translated, by the message's own NAT detection."""
+        del packet
+        return None
+
     def message_length(self, stream: bytes) -> int | None:
         """For stream kinds: octets of the first message in ``stream``; None while undecided."""
         del stream

@@ -198,6 +198,9 @@ class Ike(Codec):
         tag = unseal(keys, self.name, message[at : at + TAG_LENGTH])
         return None if tag is None else Reading(tag)
 
+    def translated(self, packet: Packet) -> tuple[bool, bool] | None:
+        return nat_detected(packet)
+
     def _wanted(self, template: str, family: int, size: int | None) -> int:
         natural = len(templates()[template].data)
         if size is None:

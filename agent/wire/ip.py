@@ -161,6 +161,13 @@ def addresses(data: bytes) -> tuple[str, str]:
     return inet_ntop(AF_INET6, data[8:24]), inet_ntop(AF_INET6, data[24:40])
 
 
+def dscp(header: bytes) -> int:
+    """The differentiated services code point, 0 … 63, of the IP header that begins so."""
+    if header[0] >> 4 == 4:
+        return header[1] >> 2
+    return (int.from_bytes(header[:2], "big") & 0x0FFF) >> 6
+
+
 def is_fragment(packet: Packet) -> bool:
     """True when ``packet`` is a part of a datagram, first or later. Needs its IP header."""
     header = packet.header

@@ -16,6 +16,13 @@ KEEP_SECONDS = 30.0  # as long as Linux waits for the rest
 MOST = 256  # datagrams under way at once; the oldest makes room
 
 
+@dataclass(frozen=True, slots=True)
+class Joined:
+    packet: bytes  # the whole IP packet, as it should have been without fragmentation
+    fragments: int
+    backwards: bool  # the first part was the last to come
+
+
 @dataclass(slots=True)
 class _Parts:
     began: float
@@ -41,9 +48,9 @@ class Reassembler:
     def __init__(self) -> None:
         self._under_way: OrderedDict[bytes, _Parts] = OrderedDict()
 
-    def add(self, data: bytes, now: float) -> tuple[bytes, int] | None:
-        """The IP packet that ``data`` (a fragment, from its IP header on) makes whole, and of how
-        many fragments; None while some are missing.
+    def add(self, data: bytes, now: float) -> Joined | None:
+        """What ``data`` (a fragment, from its IP header on) makes whole; None while parts are
+        missing.
 
         WireError for a fragment that no datagram can hold.
         """
@@ -63,7 +70,7 @@ class Reassembler:
         if body is None:
             return None
         del self._under_way[key]
-        return _join(parts.header, body), len(parts.pieces)
+        return Joined(_join(parts.header, body), len(parts.pieces), backwards=offset == 0)
 
     def _forget(self, now: float) -> None:
         for key, parts in list(self._under_way.items()):

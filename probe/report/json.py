@@ -12,7 +12,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from agent.model import Sighting
-from probe.result import Conclusion, Host, RunResult, Verdict
+from probe.result import Conclusion, Host, PathMtu, RunResult, Verdict
 
 SCHEMA = 1
 
@@ -45,6 +45,10 @@ def render(result: RunResult) -> str:
                     }
                     for direction, found in result.path.carriage.items()
                 },
+                "mtu": {
+                    direction.value: {kind: _mtu(mtu) for kind, mtu in by_kind.items()}
+                    for direction, by_kind in result.path.mtu.items()
+                },
             },
             "checks": [_check(conclusion) for conclusion in result.conclusions],
             "summary": {verdict.value: verdicts[verdict] for verdict in Verdict},
@@ -59,6 +63,11 @@ def _host(host: Host) -> _Object:
     return {"host": host.name, "address": host.address, "version": host.version}
 
 
+def _mtu(mtu: PathMtu) -> _Object:
+    told = {"mtu": mtu.told, "from": mtu.told_by} if mtu.told_by else None
+    return {"octets": mtu.octets, "stopped": mtu.stopped, "icmp": told}
+
+
 def _check(conclusion: Conclusion) -> _Object:
     check = conclusion.check
     return {
@@ -67,6 +76,7 @@ def _check(conclusion: Conclusion) -> _Object:
         "flow": check.flow,
         "family": check.family,
         "size": check.size,
+        "fragmenting": check.fragmenting,
         "source_port": check.source_port,
         "destination_port": check.destination_port,
         "shots": conclusion.shots,
@@ -91,6 +101,7 @@ def _sighting(sighting: Sighting) -> _Object:
         "source_port": sighting.source_port,
         "destination_port": sighting.destination_port,
         "ttl": sighting.ttl,
+        "dscp": sighting.dscp,
         "size": sighting.size,
     }
     if sighting.icmp is not None:

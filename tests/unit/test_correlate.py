@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from agent.model import Event, Facts, Icmp, Prior, Side
+from agent.model import Event, Facts, Fragmenting, Icmp, Prior, Side
 from probe.correlate import MAX_SHOTS, more_shots, silent_beside_refused, spared, verdict
 from probe.result import Expect, Outcome, Verdict
 from tests.unit.correlation import (
@@ -450,3 +451,41 @@ def test_an_error_in_the_targets_name_is_the_targets_only_if_it_saw_the_shot() -
     assert told[1].outcome is Outcome.REFUSED
     assert "in far's name" in told[1].cause
     assert "the far host itself" not in told[1].cause
+
+
+def test_an_answer_that_far_never_sent_is_somebody_elses() -> None:
+    story = Story(pair(1, "ike", OUT, source_port=500, destination_port=500))
+    story.shots(1, 15)
+    for shot in range(1, 16):
+        story.see(2, shot, Event.REPLIED, Side.NEAR)
+    told = story.tell()
+    assert told[1].outcome is Outcome.LOST
+    assert "answered in far's name" in told[1].cause
+    assert told[2].outcome is Outcome.NOT_APPLICABLE
+    story.far = Facts(capture_dropped=1)  # then far may have sent it all the same
+    assert "in far's name" not in story.tell()[1].cause
+
+
+def test_a_reply_whose_octets_were_changed_is_altered_not_lost() -> None:
+    story = Story(pair(1, "ike", OUT, source_port=500, destination_port=500))
+    story.shots(1, 3, arrived=3)
+    for shot in range(1, 4):
+        story.see(2, shot, Event.LEFT)
+        story.see(2, shot, Event.REPLIED, Side.NEAR)
+    assert story.tell()[2].outcome is Outcome.ALTERED
+
+
+@pytest.mark.parametrize(("seen", "outcome"), [(True, "lost"), (False, "not-applicable")])
+def test_fragments_that_were_put_in_order_before_they_left_are_no_verdict(
+    seen: bool, outcome: str
+) -> None:
+    request, reply = pair(1, "ike", OUT, source_port=500, destination_port=500)
+    last_first = Fragmenting.LAST_FIRST
+    checks = [
+        replace(p, check=replace(p.check, size=2000, fragmenting=last_first))
+        for p in (request, reply)
+    ]
+    story = Story((checks[0], checks[1]))
+    story.shots(1, 60)
+    story.sightings = [replace(s, backwards=seen) for s in story.sightings]
+    assert story.tell()[1].outcome == outcome

@@ -139,3 +139,37 @@ def test_what_only_its_port_names_is_not_lost_where_a_nat_may_have_changed_that(
     assert told[1].outcome is Outcome.UNOBSERVED
     assert "rewrites the ports" in told[1].cause
     assert told[2].outcome is Outcome.UNOBSERVED
+
+
+def test_lost_syns_beside_a_request_that_never_left_do_not_hide_it() -> None:
+    story = tcp()
+    story.fire(1, 15)
+    for shot in range(1, 12):
+        handshake(story, shot, "syn left")
+    for shot in range(12, 16):
+        handshake(story, shot, "connected")
+    assert story.tell()[1].outcome is Outcome.NOT_SENT
+
+
+@pytest.mark.parametrize("event", [Event.UNSENT, Event.SENT])
+def test_an_answer_of_ours_that_was_cut_off_is_not_made_up_for_by_the_syn_ack(
+    event: Event,
+) -> None:
+    """Something resets the connection at the request's first octets, which did arrive."""
+    story = tcp()
+    story.fire(1, 15)
+    for shot in range(1, 16):
+        handshake(story, shot, "request delivered")
+        story.see(2, shot, Event.REFUSED, Side.FAR, stage="rst")
+        story.see(2, shot, event, Side.FAR, stage="answer")
+    told = story.tell()
+    assert told[1].outcome is Outcome.DELIVERED
+    assert told[2].outcome is Outcome.REFUSED
+
+
+def test_a_daemon_that_does_not_answer_has_replied_by_its_syn_ack() -> None:
+    story = tcp()
+    story.fire(1, 15)
+    for shot in range(1, 16):
+        handshake(story, shot, "request delivered")
+    assert story.tell()[2].outcome is Outcome.DELIVERED

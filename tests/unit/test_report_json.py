@@ -57,16 +57,16 @@ def test_every_key_in_its_order() -> None:
     )
     assert list(whole_object["near"]) == ["host", "address", "version"]
     assert list(whole_object["far"]) == ["host", "address", "version", "seen_as"]
-    assert list(whole_object["path"]) == ["rtt_ms", "control", "near_behind_nat", "loss"]
+    assert list(whole_object["path"]) == ["rtt_ms", "control", "near_behind_nat", "loss", "mtu"]
     assert list(whole_object["summary"]) == ["pass", "fail", "warn", "error", "skip"]
     check = whole_object["checks"][4]
     assert " ".join(check) == (
-        "kind direction flow family size source_port destination_port shots arrived delivered "
-        "outcome expected verdict cause evidence"
+        "kind direction flow family size fragmenting source_port destination_port shots arrived "
+        "delivered outcome expected verdict cause evidence"
     )
     left, refused = check["evidence"]
     assert " ".join(left) == (
-        "at event shot time source destination source_port destination_port ttl size"
+        "at event shot time source destination source_port destination_port ttl dscp size"
     )
     assert refused["icmp"] == {"type": 3, "code": 13, "from": "10.0.0.254"}
 

@@ -35,14 +35,17 @@ def cut6(payload: bytes = PAYLOAD) -> tuple[bytes, list[bytes]]:
 def test_fragments_in_any_order_make_the_whole(cut) -> None:  # type: ignore[no-untyped-def]
     whole, parts = cut()
     assert len(parts) > 2
+    first = parts[0]
     for seed in range(20):
         random.Random(seed).shuffle(parts)
         joiner = Reassembler()
         found = [joiner.add(part, 0.0) for part in parts]
         assert found[:-1] == [None] * (len(parts) - 1)
-        packet, count = found[-1] or (b"", 0)
-        assert count == len(parts)
-        made = ip.parse(packet)
+        joined = found[-1]
+        assert joined is not None
+        assert joined.fragments == len(parts)
+        assert joined.backwards == (parts[-1] == first)
+        made = ip.parse(joined.packet)
         wanted = ip.parse(whole)
         assert (made.payload, made.source_port, made.size) == (
             wanted.payload,
@@ -56,8 +59,8 @@ def test_a_fragment_that_comes_twice_does_no_harm() -> None:
     whole, parts = cut4()
     joiner = Reassembler()
     found = [joiner.add(part, 0.0) for part in (parts[0], parts[0], *parts[1:])]
-    packet, _ = found[-1] or (b"", 0)
-    assert ip.parse(packet).payload == ip.parse(whole).payload
+    assert found[-1] is not None
+    assert ip.parse(found[-1].packet).payload == ip.parse(whole).payload
 
 
 def test_two_datagrams_are_not_mixed() -> None:
@@ -65,7 +68,7 @@ def test_two_datagrams_are_not_mixed() -> None:
     _, first = cut4(b"a" * 1500, 1)
     _, second = cut4(b"b" * 1500, 2)
     made = [joiner.add(part, 0.0) for pair in zip(first, second, strict=True) for part in pair]
-    payloads = {ip.parse(joined[0]).payload for joined in made if joined}
+    payloads = {ip.parse(joined.packet).payload for joined in made if joined}
     assert payloads == {b"a" * 1500, b"b" * 1500}
 
 
