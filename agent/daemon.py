@@ -21,12 +21,15 @@ from agent.ledger import Ledger
 from agent.linux.host import Host
 from agent.linux.sockets import interface_mtu, small_segments
 from agent.model import Side, Sighting
-from agent.station import Station, no_sockets
+from agent.station import Station, moment, no_sockets
+from agent.vigil import Vigil
+from agent.wire.base import Packet
 
 HANDSHAKE_SECONDS = 5.0
 HELLO_SECONDS = 5.0
 IDLE_SECONDS = 120.0  # a run asks something at least this often
 CLOSE_SECONDS = 1.0
+WRITE_SECONDS = 1.0  # flows that are seen this close together are written down together
 MAX_SESSIONS = 16
 
 log = logging.getLogger("probe-agent")
@@ -48,6 +51,8 @@ class Daemon:
         self._ledger = ledger
         self._host = Host()
         self._sessions: set[asyncio.Task[None]] = set()
+        self._vigil = Vigil()
+        self._writing = False
 
     async def start(self) -> asyncio.Server:
         """Listens. OSError when the port is taken; AgentError without the privilege to work."""
@@ -64,9 +69,23 @@ class Daemon:
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
             backlog=64,
         )
+        self._host.keep_vigil(self._glimpsed)
         for listener in server.sockets:
             small_segments(listener.fileno())
         return server
+
+    def _glimpsed(self, packet: Packet, outgoing: bool) -> None:
+        """Live traffic, while nobody tests: the next run must know of it."""
+        loop = asyncio.get_running_loop()
+        if self._vigil.see(packet, outgoing, loop.time()) and not self._writing:
+            self._writing = True
+            loop.call_later(WRITE_SECONDS, self._write_down)
+
+    def _write_down(self) -> None:
+        self._writing = False
+        for crossed, flows in self._vigil.take(asyncio.get_running_loop().time()).items():
+            if flows:
+                self._ledger.seen(flows, moment(), crossed=crossed)
 
     async def stop(self) -> None:
         """Ends all sessions; their far shots stop at once."""

@@ -51,6 +51,8 @@ def _passages(plan: Plan, evidence: Evidence) -> list[_Passage]:
 
 
 def _translated(evidence: Evidence) -> Iterator[str]:
+    if evidence.near_address and evidence.near_address == evidence.far_address:
+        yield "near and far are one and the same host: nothing left it, and no firewall was crossed"
     if evidence.near_behind_nat:
         yield (
             f"near sits behind NAT: its address {_bare(evidence.near_address)} is "

@@ -31,8 +31,10 @@ from agent.events import (
 )
 from agent.linux import sockets
 from agent.linux.capture import Capture, Frame
+from agent.linux.glimpse import Glimpses
 from agent.linux.sockets import TCP, UDP
 from agent.model import Flow, Fragmenting, PortHeld, Tag
+from agent.vigil import FRESH_ENOUGH
 from agent.wire import ip
 from agent.wire.base import Codec, Packet, Path
 from agent.wire.fragment import split
@@ -70,6 +72,7 @@ class Host:
         self._connections: dict[int, socket.socket] = {}
         self._numbers = itertools.count(1)
         self._overflowed = 0
+        self._glimpses: Glimpses | None = None
         self._reassemblers = {True: Reassembler(), False: Reassembler()}
 
     @property
@@ -132,12 +135,26 @@ class Host:
 
     def close(self) -> None:
         """Closes everything. No run may be left."""
+        if self._glimpses is not None:
+            self._glimpses.stop()
         if self._capture is not None:
             self._loop.remove_reader(self._capture)
             self._capture.close()
             self._capture = None
 
+    def keep_vigil(self, see: Callable[[Packet, bool], None]) -> None:
+        """While there is no run, ``see`` gets some of the IPsec packets that come and go."""
+        self.open()
+        assert self._capture is not None
+        self._glimpses = Glimpses(self._capture, see)
+        self._glimpses.begin(0.0)
+
     def _watch(self) -> None:
+        if self._glimpses is not None:
+            self._glimpses.stop()
+            if not self._runs:  # what is still on its way was the run's own
+                self._glimpses.begin(FRESH_ENOUGH)
+                return
         protocols: set[int] = set()
         ports: set[int] = set()
         for run in self._runs:
@@ -342,7 +359,9 @@ class Host:
             count += 1
             try:
                 packet = ip.parse(frame.data)
-                if ip.is_fragment(packet):
+                if not self._runs and self._glimpses is not None:
+                    self._glimpses.take(packet, frame.outgoing)
+                elif ip.is_fragment(packet):
                     self._on_fragment(packet, frame)
                 else:
                     self._feed(Captured(packet, frame.outgoing, frame.time))

@@ -39,6 +39,11 @@ def test_a_path_that_changes_nothing_is_not_spoken_of() -> None:
     assert told(passage(ESP), passage(IKE, translated=(False, False)), passage(KRB)) == ""
 
 
+def test_a_host_that_tests_itself_is_told() -> None:
+    (text,) = changes(PLAN, Evidence((), near_address="10.0.0.1", far_address="10.0.0.1"))
+    assert "one and the same host" in text
+
+
 def test_a_new_mark_is_told_with_the_kinds_that_bear_it() -> None:
     text = told(passage(ESP, dscp=8), passage(IKE), passage(KRB, dscp=8))
     assert text == "outbound, DSCP 0 becomes 8 on the way (ESP IP 50, Kerberos UDP 88)"
