@@ -177,8 +177,9 @@ def test_a_missing_program_says_what_to_install(
 def holder(body: str) -> list[str]:
     """A program that opens a lab, prints its pid and its child's, and does ``body``."""
     program = f"""
-        import os, subprocess, sys, time
+        import os, signal, subprocess, sys, time
         from probe.lab import Lab, LabError, load_firewall
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests run under nohup have it ignored
         try:
             with Lab(load_firewall("open")) as lab:
                 child = lab.spawn("far", ["sleep", "600"])
