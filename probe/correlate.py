@@ -183,6 +183,8 @@ class _Case:
         if _put_in_order(check, tracks):
             return Judgement(Outcome.NOT_APPLICABLE, words.put_in_order(check))
         judged = self._sending(check, tracks) or self._receiving(check, tracks)
+        if judged.outcome is Outcome.REFUSED and words.shaken_for(check, tracks):
+            return Judgement(Outcome.REFUSED, words.proxied(check, judged.cause))
         if judged.outcome is Outcome.LOST and self._forged(check):
             return Judgement(Outcome.LOST, words.forged(check, judged.cause), judged.wanted)
         return judged

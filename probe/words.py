@@ -82,6 +82,21 @@ def _stream_stage(check: Check, left: Sequence[Track]) -> str:
     )
 
 
+def shaken_for(check: Check, tracks: Sequence[Track]) -> bool:
+    """A SYN was answered, and the end in whose name it was never saw one."""
+    here, there = origin(check), target(check)
+    return (
+        is_stream(check)
+        and check.flow is Flow.NEW
+        and any((here, Event.ARRIVED, "syn-ack") in track.stages for track in tracks)
+        and not any((there, Event.ARRIVED, "syn") in track.stages for track in tracks)
+    )
+
+
+def proxied(check: Check, cause: str) -> str:
+    return f"something in between completed the TCP handshake in {target(check)}'s name; {cause}"
+
+
 def forged(check: Check, cause: str) -> str:
     sink = target(check)
     return (

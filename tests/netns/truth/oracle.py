@@ -159,10 +159,14 @@ def cross(
     here, there = ("near", "far") if way == OUTBOUND else ("far", "near")
     hides = case.nat is not None and case.nat.covers(kind.protocol)
     translated = hides and memory.gateway is not None and memory.gateway[0] == OUTBOUND
+    leaving = packet
     if here == "far" and reply and translated:
+        assert case.nat is not None
         here = "far_nat"
+        if case.nat.ports and kind.fixed:  # the answer goes to the port that the NAT has drawn
+            leaving = replace(packet, destination_port=FRESH)
     # The sender's own firewall.
-    action, memory = _host(sender, "output", memory, here, packet, way)
+    action, memory = _host(sender, "output", memory, here, leaving, way)
     if action != ACCEPT:
         yield Step(UNSENT, memory)
         return
