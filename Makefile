@@ -2,7 +2,7 @@
 # The rest is fetched on first use: nftables from the distribution, Python packages into .venv.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fuzz soak clean root nft namespaces
+.PHONY: help demo test check bench fuzz soak clean root nft tshark namespaces
 
 export PATH := $(PATH):/usr/sbin:/sbin# a plain `su` leaves nft's directory out
 
@@ -39,7 +39,7 @@ demo: root nft $(READY)
 	if [ $$code -gt 1 ]; then exit $$code; fi; \
 	echo; echo "(exit code $$code: 0 is all as expected, 1 is not; this firewall lacks a rule)"
 
-test: root nft namespaces $(READY)
+test: root nft tshark namespaces $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
@@ -73,6 +73,9 @@ root:
 
 nft:
 	@command -v nft >/dev/null || { $(call apt,nftables); }
+
+tshark:
+	@command -v tshark >/dev/null && command -v dumpcap >/dev/null || { $(call apt,tshark); }
 
 namespaces: nft
 	@unshare --net nft list ruleset >/dev/null || { \

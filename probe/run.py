@@ -332,6 +332,7 @@ class Session:
                     [
                         *findings(conclusions),
                         *pathmtu.sentences(mtu),
+                        *(() if self.request.only else self._scenario.notes),
                         *self._remarks,
                         *notes,
                         *self._troubles(),

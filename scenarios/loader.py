@@ -24,6 +24,8 @@ _CELL_NAMES: dict[str, Cell] = {
     f"{direction}-{flow}": (direction, flow) for direction, flow in CELLS
 }
 _PORTLESS = ("esp", "ah", "icmp-echo")
+SAMPLE = 5  # ports that stand for a range, unless the row says how many
+_PORT_RANGE = re.compile(r"(udp|tcp):([1-9][0-9]{0,4})-([1-9][0-9]{0,4})")
 _WHOLE = ("ah", "icmp-echo")
 _PORT_KIND = re.compile(r"(?:udp|tcp):([1-9][0-9]{0,4})")
 _DECODE_ERROR = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -91,11 +93,44 @@ def _scenario(name: str, table: dict[str, Any], where: str) -> Scenario:
         raise ScenarioError(f"{where}: row: begin each row with [[row]], in double brackets")
     if not rows:
         raise ScenarioError(f"{where}: row: at least one [[row]] is needed")
+    found: list[Row] = []
+    notes: list[str] = []
+    for number, row in enumerate(rows, 1):
+        place = f"{where}: row {number}"
+        span = _PORT_RANGE.fullmatch(str(row.get("kind")))
+        if span is None:
+            found.append(_row(row, place))
+        else:
+            ports = _sample(span, row, place)
+            one = {key: value for key, value in row.items() if key != "sample"}
+            found += [_row({**one, "kind": f"{span[1]}:{port}"}, place) for port in ports]
+            notes.append(_sampled(span, ports))
     return Scenario(
         name=name,
         title=_text(table, "title", where, default=name),
         description=_text(table, "description", where).strip(),
-        rows=tuple(_row(row, f"{where}: row {number}") for number, row in enumerate(rows, 1)),
+        rows=tuple(found),
+        notes=tuple(notes),
+    )
+
+
+def _sample(span: re.Match[str], row: dict[str, Any], where: str) -> tuple[int, ...]:
+    """The ports that stand for a range: both ends, and others evenly between them."""
+    first, last = int(span[2]), int(span[3])
+    if not first < last <= 65535:
+        raise ScenarioError(
+            f'{where}: kind: "{span[0]}": a range goes from a lower port to a higher, up to 65535'
+        )
+    count = _number(row, "sample", where, range(2, 101)) or SAMPLE
+    count = min(count, last - first + 1)
+    return tuple(first + (last - first) * n // (count - 1) for n in range(count))
+
+
+def _sampled(span: re.Match[str], ports: tuple[int, ...]) -> str:
+    total = int(span[3]) - int(span[2]) + 1
+    return (
+        f"{span[1].upper()} {span[2]} to {span[3]}: {len(ports)} of {total:,} ports were tried "
+        f"({', '.join(map(str, ports))}); a rule may treat the others differently"
     )
 
 
@@ -107,7 +142,10 @@ def _row(table: dict[str, Any], where: str) -> Row:
     if not known_kind(kind):
         hint = _meant(kind, _kinds())
         if not hint and kind.startswith(("udp", "tcp")):
-            hint = f'; a plain port is written "{kind[:3]}:PORT", with PORT from 1 to 65535'
+            hint = (
+                f'; a plain port is written "{kind[:3]}:PORT", with PORT from 1 to 65535, and a '
+                f'range "{kind[:3]}:FIRST-LAST"'
+            )
         raise ScenarioError(
             f'{where}: kind: unknown kind "{kind}"{hint or "; there are " + _list(_kinds())}'
         )

@@ -68,3 +68,4 @@ class Scenario:
     title: str
     description: str
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()  # what a reader of the result must know: which ports stand for all

@@ -27,7 +27,19 @@ def rows_of(tmp_path: Path, body: str) -> tuple[Row, ...]:
 
 
 def test_names_are_the_files() -> None:
-    assert names() == ("all", "kb233256", "kerberos", "l2tp-ipsec", "nat-t", "site-to-site")
+    assert names() == (
+        "all",
+        "always-on-vpn",
+        "client-to-dc",
+        "dc-to-dc",
+        "directaccess",
+        "isolated-domain",
+        "kb233256",
+        "kerberos",
+        "l2tp-ipsec",
+        "nat-t",
+        "site-to-site",
+    )
 
 
 @pytest.mark.parametrize("name", names())
@@ -196,3 +208,34 @@ def test_a_name_that_is_not_there() -> None:
     assert str(caught.value).startswith(
         'unknown scenario "kb23325"; did you mean "kb233256"? There'
     )
+
+
+def test_a_range_is_sampled_from_end_to_end_and_says_so() -> None:
+    scenario = load("client-to-dc")
+    dynamic = [row.kind for row in scenario.rows if row.label == "RPC dynamic"]
+    assert dynamic == ["tcp:49152", "tcp:53247", "tcp:57343", "tcp:61439", "tcp:65535"]
+    (note,) = scenario.notes
+    assert "5 of 16,384 ports were tried (49152, 53247, 57343, 61439, 65535)" in note
+
+
+def test_a_row_says_how_many_ports_stand_for_its_range(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[[row]]\nkind = "udp:5000-5003"\nsample = 9\n')
+    assert [row.kind for row in load(str(file)).rows] == [f"udp:{n}" for n in range(5000, 5004)]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('kind = "tcp:90-80"', 'row 1: kind: "tcp:90-80": a range goes from a lower port'),
+        ('kind = "tcp:80-70000"', "row 1: kind"),
+        ('kind = "tcp:80-90"\nsample = 1', "row 1: sample: a number from 2 to 100"),
+        ('kind = "tcp:80"\nsample = 3', 'row 1: unknown key "sample"'),
+    ],
+)
+def test_a_wrong_range_is_named(tmp_path: Path, row: str, message: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[[row]]\n{row}\n")
+    with pytest.raises(ScenarioError) as caught:
+        load(str(file))
+    assert message in str(caught.value)

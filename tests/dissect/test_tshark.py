@@ -1,0 +1,83 @@
+"""An inspecting firewall must believe us: Wireshark takes every packet for what it claims to be."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from probe.lab import Lab, load_firewall
+from tests.netns.test_verdicts import judged
+
+pytestmark = pytest.mark.netns
+
+WARNING = 0x00600000  # of Wireshark's expert severities: warning; error is above it
+OURS = "not tcp.port == 5088 and not icmpv6.type >= 130 and not arp"
+FIELDS = (
+    "frame.number",
+    "frame.protocols",
+    "_ws.expert.severity",
+    "_ws.expert.message",
+    "isakmp.exchangetype",
+    "kerberos.msg_type",
+)
+# What the scenario "all" sends, and how often at least: a request and its answer, both ways.
+WANTED = ("esp", "ah", "isakmp", "udpencap", "kerberos", "icmp")
+
+
+@pytest.fixture(scope="module", params=[4, 6])
+def frames(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[list[str]]:
+    """Everything that crossed the firewall in one whole run, as tshark reads it."""
+    family: int = request.param
+    file = tmp_path_factory.mktemp("capture") / f"run{family}.pcapng"
+    with Lab(load_firewall("open"), family) as lab:
+        capture = lab.spawn(
+            "fw", ["dumpcap", "-q", "-i", "near0", "-w", str(file)], stderr=subprocess.PIPE
+        )
+        assert capture.stderr is not None
+        while b"File:" not in (line := capture.stderr.readline()):
+            assert line, "dumpcap did not begin"
+        result = judged(lab, "--scenario=all", "--sizes")
+        assert result["summary"]["fail"] == 0
+        capture.send_signal(signal.SIGINT)
+        capture.wait()
+    return read(file)
+
+
+def read(file: Path) -> list[list[str]]:
+    """FIELDS of every packet that is part of the run."""
+    argv = ["tshark", "-n", "-r", str(file), "-Y", OURS, "-T", "fields", "-E", "separator=|"]
+    argv += [argument for field in FIELDS for argument in ("-e", field)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return [line.split("|") for line in done.stdout.splitlines()]
+
+
+def test_nothing_is_malformed_or_worth_a_warning(frames: list[list[str]]) -> None:
+    assert len(frames) > 100
+    odd = [
+        frame
+        for frame in frames
+        if "malformed" in frame[1]
+        or any(int(severity) >= WARNING for severity in frame[2].split(",") if severity)
+    ]
+    assert not odd
+
+
+def test_everything_is_taken_for_what_it_claims_to_be(frames: list[list[str]]) -> None:
+    seen = Counter(layer for frame in frames for layer in set(frame[1].split(":")))
+    family6 = "ipv6" in seen
+    for layer in WANTED:
+        assert seen["icmpv6" if layer == "icmp" and family6 else layer] >= 12, (layer, seen)
+    assert {frame[4] for frame in frames if frame[4]} == {"34"}  # IKE_SA_INIT, RFC 7296
+    assert {frame[5] for frame in frames if frame[5]} == {"10", "30"}  # AS-REQ and KRB-ERROR
+
+
+def test_no_payload_of_ours_is_left_unread(frames: list[list[str]]) -> None:
+    """What Wireshark has no name for is "data": the inside of AH, and the middle of a datagram."""
+    unread = {frame[1] for frame in frames if frame[1].endswith((":udp:data", ":tcp:data"))}
+    assert {layers for layers in unread if ":ah:" not in layers} == set()
