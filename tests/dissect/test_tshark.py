@@ -29,29 +29,33 @@ WANTED = ("esp", "ah", "isakmp", "udpencap", "kerberos", "icmp")
 
 
 @pytest.fixture(scope="module", params=[4, 6])
-def frames(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> list[list[str]]:
-    """Everything that crossed the firewall in one whole run, as tshark reads it."""
+def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that crossed the firewall in one whole run."""
     family: int = request.param
     file = tmp_path_factory.mktemp("capture") / f"run{family}.pcapng"
     with Lab(load_firewall("open"), family) as lab:
-        capture = lab.spawn(
+        dumpcap = lab.spawn(
             "fw", ["dumpcap", "-q", "-i", "near0", "-w", str(file)], stderr=subprocess.PIPE
         )
-        assert capture.stderr is not None
-        while b"File:" not in (line := capture.stderr.readline()):
+        assert dumpcap.stderr is not None
+        while b"File:" not in (line := dumpcap.stderr.readline()):
             assert line, "dumpcap did not begin"
         result = judged(lab, "--scenario=all", "--sizes")
         assert result["summary"]["fail"] == 0
-        capture.send_signal(signal.SIGINT)
-        capture.wait()
-    return read(file)
+        dumpcap.send_signal(signal.SIGINT)
+        dumpcap.wait()
+    return file
 
 
-def read(file: Path) -> list[list[str]]:
-    """FIELDS of every packet that is part of the run."""
-    argv = ["tshark", "-n", "-r", str(file), "-Y", OURS, "-T", "fields", "-E", "separator=|"]
+@pytest.fixture(scope="module")
+def frames(capture: Path) -> list[list[str]]:
+    """FIELDS of every packet, as tshark reads it."""
+    return read(capture, OURS)
+
+
+def read(file: Path, wanted: str) -> list[list[str]]:
+    """FIELDS of the packets that the display filter ``wanted`` finds."""
+    argv = ["tshark", "-n", "-r", str(file), "-Y", wanted, "-T", "fields", "-E", "separator=|"]
     argv += [argument for field in FIELDS for argument in ("-e", field)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     return [line.split("|") for line in done.stdout.splitlines()]
@@ -81,3 +85,16 @@ def test_no_payload_of_ours_is_left_unread(frames: list[list[str]]) -> None:
     """What Wireshark has no name for is "data": the inside of AH, and the middle of a datagram."""
     unread = {frame[1] for frame in frames if frame[1].endswith((":udp:data", ":tcp:data"))}
     assert {layers for layers in unread if ":ah:" not in layers} == set()
+
+
+def test_the_documented_filter_finds_every_request_of_ike_and_kerberos(
+    capture: Path, frames: list[list[str]]
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    start = readme.index("In Wireshark: `") + len("In Wireshark: `")
+    documented = " ".join(readme[start : readme.index("`", start)].split())
+    found = {frame[0] for frame in read(capture, documented)}
+    # IKE both ways carries the Vendor ID; a KRB-ERROR names the client only where it has to.
+    asked = {f[0] for f in frames if f[4] == "34" or f[5] == "10"}
+    assert asked
+    assert asked <= found

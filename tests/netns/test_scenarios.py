@@ -15,7 +15,7 @@ pytestmark = pytest.mark.netns
 WITH_PORTS = ("always-on-vpn", "client-to-dc", "directaccess")
 UPPER_HALF = """
 table inet t {
-    chain f { type filter hook forward priority filter; tcp dport 57344-65535 drop; }
+    chain f { type filter hook forward priority filter; oifname "far0" tcp dport 57344-65535 drop; }
 }
 """
 SERVICES = """
