@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from agent.model import Check, Direction, Event, Flow, Fragmenting, Sighting
 from probe.naming import service
-from probe.plan import OPPOSITE
+from probe.plan import Plan, make
 from probe.result import PathMtu
 from probe.tracks import origin, target
+from scenarios import CELLS, Expect, Row, Scenario
 
 STEP = 4  # octets: what ESP is rounded to
 AT_ONCE = 16  # sizes of one round
@@ -56,50 +57,14 @@ def sizes(known: Range, family: int, full: int) -> tuple[int, ...]:
     return tuple(sorted(spread, reverse=True))
 
 
-def checks(
-    asked: Mapping[str, Sequence[int]],
-    family: int,
-    ports: Mapping[str, tuple[int | None, ...]],
-    directions: Iterable[Direction],
-) -> tuple[Check, ...]:
-    """A request and its reply for each kind, size and direction; none may be fragmented.
-
-    ``ports``: kind → its source and destination port.
-    """
-    made: list[Check] = []
-    for direction in directions:
-        for kind, wanted in asked.items():
-            source, destination = ports[kind]
-            for size in wanted:
-                number = len(made) + 1
-                whole = Fragmenting.NEVER
-                made += [
-                    Check(
-                        number,
-                        kind,
-                        direction,
-                        Flow.NEW,
-                        family,
-                        size,
-                        source,
-                        destination,
-                        number + 1,
-                        whole,
-                    ),
-                    Check(
-                        number + 1,
-                        kind,
-                        OPPOSITE[direction],
-                        Flow.REPLY,
-                        family,
-                        size,
-                        destination,
-                        source,
-                        number,
-                        whole,
-                    ),
-                ]
-    return tuple(made)
+def plan(asked: Mapping[str, Sequence[int]], family: int, directions: Iterable[Direction]) -> Plan:
+    """A request and its reply for each kind, size and direction; none may be fragmented."""
+    rows = tuple(
+        Row(kind, size=size, fragmenting=Fragmenting.NEVER, expect=dict.fromkeys(CELLS, Expect.ANY))
+        for kind, sizes_ in asked.items()
+        for size in sizes_
+    )
+    return make(Scenario("path-mtu", "", "", rows), family, directions)
 
 
 def learned(
@@ -176,8 +141,9 @@ def sentences(found: Mapping[Direction, Mapping[str, PathMtu]]) -> tuple[str, ..
         alike: dict[PathMtu, list[str]] = defaultdict(list)
         for kind, mtu in by_kind.items():
             alike[mtu].append(_name(kind))
+        tellers = sorted({mtu.told_by for mtu in alike if mtu.told_by})
         told += [
-            f"path MTU {direction}, {', '.join(names)}: {_figure(mtu)}"
+            f"path MTU {direction}, {', '.join(names)}: {_figure(mtu, tellers)}"
             for mtu, names in alike.items()
         ]
     return tuple(told)
@@ -188,12 +154,14 @@ def _name(kind: str) -> str:
     return f"{known.title} {known.transport} {known.number}"
 
 
-def _figure(mtu: PathMtu) -> str:
+def _figure(mtu: PathMtu, tellers: Sequence[str]) -> str:
     if mtu.stopped is None:
         return f"{mtu.octets:,} octets, as much as the hosts' own links carry"
     text = f"{mtu.octets:,} octets cross whole and {mtu.stopped:,} do not; "
     if mtu.told_by:
         return f"{text}{mtu.told_by} says so by ICMP (MTU {mtu.told:,})"
+    if tellers:  # a router may limit how often it says so: no black hole is proved
+        return f"{text}no ICMP error said so of these, though {' and '.join(tellers)} did of others"
     return (
         f"{text}no ICMP error says so, so hosts that rely on path MTU discovery send into a black "
         "hole"

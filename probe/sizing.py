@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.control import Collect, Collected
-from agent.model import Check, Direction, Side, Volley
+from agent.model import Check, Direction, Flow, Side, Volley
+from probe import pathmtu
 from probe.drive import GAP, Drive
 from probe.evidence import Evidence
 from probe.link import LinkLost
-from probe.pathmtu import SIZED, Question, Range, checks, learned, sizes
-from probe.plan import ORDER, Plan, Planned
+from probe.pathmtu import Question, Range, learned, sizes
+from probe.plan import ORDER, Plan
 from probe.tracks import follow
-from scenarios import Expect
 
 MAX_ROUNDS = 5  # each narrows the gap fifteen times: more than IP can carry, to one step
 SHOTS, SHOTS_IF_LOSSY = 3, 8  # of each size; where the path loses some, chance must not decide
@@ -43,30 +43,30 @@ class Search:
             }
             if wanted:
                 asked[kind] = sorted(wanted, reverse=True)
-        made = checks(asked, self._family, self._kinds, directions)
-        return Plan(tuple(Planned(check, Expect.ANY) for check in made)) if made else None
+        return pathmtu.plan(asked, self._family, directions) if asked else None
 
     def learn(self, plan: Plan, evidence: Evidence) -> None:
         self.known = learned(self.known, plan.checks, evidence.sightings)
 
 
-def crossing(plan: Plan, evidence: Evidence) -> dict[str, tuple[int | None, int | None]]:
-    """The kinds of which something crossed, with their ports.
+def crossing(plan: Plan, evidence: Evidence) -> tuple[str, ...]:
+    """The kinds of which something crossed.
 
     Left out is what a daemon answers: dozens of requests would be too many for it.
     """
     facts = [found for found in (evidence.near, evidence.far) if found is not None]
     held = {port.port for found in facts for port in found.held if port.taken}
     tracks = follow(plan.checks, evidence.sightings)
-    found: dict[str, tuple[int | None, int | None]] = {}
-    for direction in ORDER:
-        for check in plan.requests(direction):
-            known = check.kind in SIZED and check.kind not in found and check.size is None
-            if not known or check.destination_port in held:
-                continue
-            if any(track.arrived for track in tracks[check.number].values()):
-                found[check.kind] = (check.source_port, check.destination_port)
-    return found
+    found = [
+        check.kind
+        for check in plan.checks
+        if check.flow is Flow.NEW
+        and check.kind in pathmtu.SIZED
+        and check.size is None
+        and check.destination_port not in held
+        and any(track.arrived for track in tracks[check.number].values())
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 class Sizing(Drive):

@@ -489,3 +489,14 @@ def test_fragments_that_were_put_in_order_before_they_left_are_no_verdict(
     story.shots(1, 60)
     story.sightings = [replace(s, backwards=seen) for s in story.sightings]
     assert story.tell()[1].outcome == outcome
+
+
+def test_what_did_not_leave_is_tried_once_more_and_then_believed() -> None:
+    story = kerberos()
+    story.fire(1, 3)
+    for shot in (1, 2, 3):
+        story.see(1, shot, Event.UNSENT, note="ENOBUFS")
+    assert story.tell()[1].outcome is Outcome.NOT_SENT
+    assert more_shots(story.plan, story.evidence(), OUT) == {1: 3}
+    story.fire(1, 3)
+    assert more_shots(story.plan, story.evidence(), OUT) == {}

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Direction, Event, Flow, Icmp, Sighting
-from probe.pathmtu import AT_ONCE, Question, Range, checks, conclude, learned, sentences, sizes
+from probe.pathmtu import AT_ONCE, Question, Range, conclude, learned, plan, sentences, sizes
+from probe.result import PathMtu
 from probe.sizing import MAX_ROUNDS
 from probe.tracks import origin, target
 
 OUT, IN = Direction.OUTBOUND, Direction.INBOUND
-PORTS: dict[str, tuple[int | None, int | None]] = {"esp": (None, None)}
 Mtus = dict[Direction, int]
 
 
@@ -35,7 +35,7 @@ def cross(
     )
     if not wanted:
         return None
-    asked = checks({"esp": wanted}, 4, PORTS, (IN, OUT))
+    asked = plan({"esp": wanted}, 4, (IN, OUT)).checks
     seen: list[Sighting] = []
     delivered: set[int] = set()
     for check in asked:
@@ -107,3 +107,12 @@ def test_a_round_is_bounded_and_begins_with_the_largest(full: int) -> None:
     assert first[-1] - 576 < 4
     assert len(first) <= AT_ONCE
     assert sizes(Range(full, None, full), 4, full) == ()
+
+
+def test_a_router_that_speaks_at_times_is_no_black_hole() -> None:
+    told = sentences(
+        {OUT: {"esp": PathMtu(1448, 1452, 1450, "192.0.2.9"), "ike": PathMtu(1448, 1452)}}
+    )
+    assert "192.0.2.9 says so by ICMP" in told[0]
+    assert "though 192.0.2.9 did of others" in told[1]
+    assert "black hole" not in " ".join(told)
