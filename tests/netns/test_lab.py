@@ -320,8 +320,8 @@ PROBE = """
 import os, signal, socket, sys, time
 peer, port = (option.partition("=")[2] for option in sys.argv[2:4])
 assert socket.create_connection((peer, int(port)), 5).recv(5) == b"hello"
-print(*sys.argv[1:], os.environ["XDG_STATE_HOME"], os.getpid(), flush=True)
 try:
+    print(*sys.argv[1:], os.environ["XDG_STATE_HOME"], os.getpid(), flush=True)
     time.sleep(float(os.environ.get("HOLD", 0)))
 except KeyboardInterrupt:
     print("table so far", flush=True)
