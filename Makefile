@@ -2,7 +2,7 @@
 # The rest is fetched on first use: nftables from the distribution, Python packages into .venv.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fuzz soak clean root nft tshark namespaces
+.PHONY: help demo test check bench fuzz soak clean root nft peers namespaces
 
 export PATH := $(PATH):/usr/sbin:/sbin# a plain `su` leaves nft's directory out
 
@@ -18,6 +18,8 @@ endif
 BIN := .venv/bin
 READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
+# What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
+TEST_PACKAGES := tshark
 ROUNDS ?= 10
 CASES ?= 500
 RUNS ?= 200
@@ -39,7 +41,7 @@ demo: root nft $(READY)
 	if [ $$code -gt 1 ]; then exit $$code; fi; \
 	echo; echo "(exit code $$code: 0 is all as expected, 1 is not; this firewall lacks a rule)"
 
-test: root nft tshark namespaces $(READY)
+test: root nft peers namespaces $(READY)
 	$(BIN)/python -m pytest
 
 check: $(READY)
@@ -74,8 +76,12 @@ root:
 nft:
 	@command -v nft >/dev/null || { $(call apt,nftables); }
 
-tshark:
-	@command -v tshark >/dev/null && command -v dumpcap >/dev/null || { $(call apt,tshark); }
+peers:
+	@missing=$$(for package in $(TEST_PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+		|| echo $$package; \
+	done); \
+	[ -z "$$missing" ] || { $(call apt,$$missing); }
 
 namespaces: nft
 	@unshare --net nft list ruleset >/dev/null || { \
@@ -95,15 +101,15 @@ $(READY): setup.cfg pyproject.toml
 		--root-user-action=ignore --editable '.[dev]'
 	@touch $@
 
-# Installs a Debian package, or says which one to install.
+# Installs Debian packages, or says which ones to install. RUNLEVEL: no service of theirs starts.
 define apt
 	if [ "$$(id -u)" -ne 0 ]; then \
-		echo "$(1) is needed. Install it: sudo apt-get install $(1)" >&2; exit 2; \
+		echo "Needed: "$(1)". Install with: sudo apt-get install" $(1) >&2; exit 2; \
 	elif ! command -v apt-get >/dev/null; then \
-		echo "$(1) is needed. Install it with this system's package manager." >&2; exit 2; \
+		echo "Needed: "$(1)". Install with this system's package manager." >&2; exit 2; \
 	fi; \
-	echo "Installing $(1) with apt-get"; \
+	echo "Installing" $(1) "with apt-get"; \
 	apt-get update -qq \
-	&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) \
+	&& RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) \
 		>/dev/null
 endef

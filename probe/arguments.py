@@ -1,8 +1,14 @@
-"""Types of arguments: text in, value out, or words for the one who typed it."""
+"""Arguments that several commands have, and their types: text in, value out, or words for the one
+who typed it.
+"""
 
 from __future__ import annotations
 
 import argparse
+
+from probe.report import FORMS
+
+DIRECTIONS = ("outbound", "inbound", "both")
 
 
 def number(
@@ -80,3 +86,67 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
     add("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
     add("-4", dest="family", action="store_const", const=4, help="IPv4 only")
     add("-6", dest="family", action="store_const", const=6, help="IPv6 only")
+
+
+def add_reports(parser: argparse.ArgumentParser) -> None:
+    """The files that a result can be written to."""
+    for form, help in FORMS.items():
+        parser.add_argument(
+            f"--{form}", metavar="FILE|-", help=f"{help}; for - the table goes to stderr"
+        )
+
+
+def places(options: argparse.Namespace) -> dict[str, str]:
+    """Form → the file that it is to be written to, or "-"."""
+    found = {form: getattr(options, form, None) for form in FORMS}
+    return {form: place for form, place in found.items() if place is not None}
+
+
+def add_test(parser: argparse.ArgumentParser) -> None:
+    """What to send, and what to make of it."""
+    add = parser.add_argument
+    add("--scenario", default="kb233256", metavar="NAME|FILE", help="default: kb233256")
+    add("--only", type=kinds, default=(), metavar="KIND,…", help="only these kinds")
+    add("--direction", choices=DIRECTIONS, default="both", help="of the new flows (default: both)")
+    add("--strict", action="store_true", help="what state may have let through is a failure")
+    add(
+        "--state-timeout",
+        type=state_timeout,
+        default=600.0,
+        metavar="S",
+        help="how long a firewall may remember a flow (default: 600)",
+    )
+    add(
+        "--fresh",
+        choices=("wait", "address"),
+        help="a clean tuple for ESP, AH and IKE: wait until firewalls have forgotten, or take a "
+        "temporary IPv6 address",
+    )
+    add(
+        "--alias",
+        metavar="ADDR",
+        type=address,
+        help="the same by a further address of this host",
+    )
+    add("--timeout", type=wait, default=1.0, metavar="S", help="silence counts after S seconds")
+    add("--sizes", action="store_true", help="also send what is large in real life, in fragments")
+    add("--inspect", action="store_true", help="also send noise: does something read the payload?")
+    add("--shots", type=shots, default=3, metavar="N", help="packets of each check (default: 3)")
+
+
+def passed_on(options: argparse.Namespace) -> list[str]:
+    """The options of :func:`add_test` and :func:`add_reports`, but for the scenario, as typed."""
+    passed = [
+        f"--direction={options.direction}",
+        f"--state-timeout={options.state_timeout}",
+        f"--timeout={options.timeout}",
+        f"--shots={options.shots}",
+    ]
+    if options.only:
+        passed.append(f"--only={','.join(options.only)}")
+    if options.fresh:
+        passed.append(f"--fresh={options.fresh}")
+    if options.alias:
+        passed.append(f"--alias={options.alias}")
+    passed += [f"--{flag}" for flag in ("strict", "sizes", "inspect") if getattr(options, flag)]
+    return passed + [f"--{form}={place}" for form, place in places(options).items()]

@@ -1,14 +1,17 @@
-"""What the commands write: to the terminal, to a file, and how far they have got."""
+"""What the commands write: to the terminal, to files, and how far they have got."""
 
 from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
+
+WRONG, UNTESTED, INTERRUPTED = 2, 3, 130  # exit codes
 
 
 def prepare() -> None:
@@ -66,13 +69,45 @@ def progress(stack: ExitStack) -> Callable[[str, float], None]:
     return lambda text, share: bar.update(task, description=text, completed=share)
 
 
-def write(path: str, text: str) -> bool:
+def write(path: str, content: str | bytes) -> bool:
+    """False, and said why, when it cannot be written."""
     try:
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        Path(path).write_bytes(_octets(content))
     except OSError as error:
         say(f"probe: cannot write {path}: {error.strerror}", sys.stderr)
         return False
     return True
+
+
+def emit(content: str | bytes) -> None:
+    """To standard output, and nothing else."""
+    if isinstance(content, str):
+        say(content)
+        return
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+
+
+def _octets(content: str | bytes) -> bytes:
+    return content if isinstance(content, bytes) else f"{content}\n".encode()
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """The run is over. What is left is quick, and a second Ctrl-C must not tear it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """True for a terminal that takes colour, unless NO_COLOR (no-color.org) is set."""
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def width(stream: TextIO) -> int:
@@ -83,21 +118,28 @@ def width(stream: TextIO) -> int:
 
 
 class NoPlace(Exception):
-    """The JSON cannot be written there."""
+    """A file cannot be written there."""
 
 
-def check_place(json_to: str | None) -> None:
-    """Now, and not when the run is over and its result would be lost."""
-    if json_to is None or json_to == "-":
-        return
-    place = Path(json_to)
+def check_places(places: Mapping[str, str]) -> None:
+    """Now, and not when the run is over and its result would be lost. ``places``: by option."""
+    to_stdout = [form for form, place in places.items() if place == "-"]
+    if len(to_stdout) > 1:
+        both = " and ".join(f"--{form} -" for form in to_stdout)
+        raise NoPlace(f"{both}: only one of them can have standard output")
+    for form, place in places.items():
+        if place != "-" and (why := _why_not(Path(place))):
+            raise NoPlace(f"--{form} {place}: {why}")
+
+
+def _why_not(place: Path) -> str:
     try:
-        why = "it is a directory" if place.is_dir() else ""
-        if not why and not place.exists() and not place.parent.is_dir():
-            why = f"there is no directory {place.parent}"
+        if place.is_dir():
+            return "it is a directory"
+        if not place.exists() and not place.parent.is_dir():
+            return f"there is no directory {place.parent}"
     except OSError as error:
-        why = str(error.strerror)
-    if not why and not os.access(place if place.exists() else place.parent, os.W_OK):
-        why = "writing is not permitted there"
-    if why:
-        raise NoPlace(f"--json {json_to}: {why}")
+        return str(error.strerror)
+    if not os.access(place if place.exists() else place.parent, os.W_OK):
+        return "writing is not permitted there"
+    return ""

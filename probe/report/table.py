@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import TextIO
 
 from agent.model import Flow
 from probe.advise import advise
@@ -74,11 +73,6 @@ def render(result: RunResult, *, colour: bool, width: int = 80) -> str:
     verdict, summary = _summary(result)
     parts.append(_paint(_wrap(summary, width), verdict, colour))
     return "\n\n".join(part for part in parts if part)
-
-
-def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """True for a terminal that takes colour, unless NO_COLOR (no-color.org) is set."""
-    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb" and stream.isatty()
 
 
 def _lines(conclusions: Iterable[Conclusion]) -> list[_Line]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import replace
 
 import pytest
 
 from agent.model import Direction
-from probe.report.table import render, wants_colour
+from probe.report.table import render
 from probe.result import Conclusion, Host, Outcome, RunResult, Verdict
 from scenarios import CELLS, Expect, Row
 from tests.samples import FAR, NEAR, lost, only, result, row, whole
@@ -292,16 +291,3 @@ def test_no_word_of_another_host_steers_the_terminal() -> None:
     text = plain(run)
     assert "\x1b" not in text
     assert "?[2Jbeta?PASS" in text
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_who_wants_colour() -> None:
-    assert wants_colour(Terminal(), {})
-    assert wants_colour(Terminal(), {"NO_COLOR": "", "TERM": "xterm"})
-    assert not wants_colour(Terminal(), {"NO_COLOR": "1"})
-    assert not wants_colour(Terminal(), {"TERM": "dumb"})
-    assert not wants_colour(io.StringIO(), {})

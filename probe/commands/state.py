@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from probe.state import Measured
 
-WRONG = 2
 DESCRIPTION = """\
 Is the way back (from the far host to this one) open only as a reply, and for
 how long after the last packet? Opens a flow, is silent, has the far host reply
@@ -103,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     from probe.state import StateRequest, exit_code, measure
 
     try:
-        output.check_place(options.json)
+        output.check_places(arguments.places(options))
         request = StateRequest(
             Request(
                 peer=options.peer,
@@ -121,20 +119,15 @@ def run(options: argparse.Namespace) -> int:
             progress = output.progress(stack)
             measured = asyncio.run(measure(request, progress))
     except (KeyFileError, WrongRequest, output.NoPlace) as error:
-        return output.fail(WRONG, error)
-    # It is over. What is left is quick, and a second Ctrl-C must not tear it.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+        return output.fail(output.WRONG, error)
+    with output.uninterrupted():
         written = _show(measured, options.json)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return exit_code(measured) if written or measured.interrupted else WRONG
+    return exit_code(measured) if written or measured.interrupted else output.WRONG
 
 
 def _show(measured: Measured, json_to: str | None) -> bool:
     """False when the JSON could not be written after all."""
     from probe.report import state
-    from probe.report.table import wants_colour
 
     result = measured.result
     stream = sys.stderr if json_to == "-" else sys.stdout
@@ -142,7 +135,7 @@ def _show(measured: Measured, json_to: str | None) -> bool:
     if measured.error:
         output.say(f"probe: {measured.error}", sys.stderr)
     if result.finding.trials or not measured.error:
-        colour = wants_colour(stream, os.environ)
+        colour = output.wants_colour(stream)
         output.say(state.render(result, colour=colour, width=output.width(stream)), stream)
     if json_to == "-":
         output.say(state.render_json(result))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from probe.walk import Traced
 
-WRONG = 2
 DESCRIPTION = """\
 Sends shots with a rising TTL from both ends, of the kind that does not get through and of one that
 does, and tells hop by hop how far each came: which router forwarded it last, and which should have
@@ -78,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     from scenarios import ScenarioError
 
     try:
-        output.check_place(options.json)
+        output.check_places(arguments.places(options))
         request = TraceRequest(
             Request(
                 peer=options.peer,
@@ -95,20 +93,15 @@ def run(options: argparse.Namespace) -> int:
             progress = output.progress(stack)
             traced = asyncio.run(trace(request, progress))
     except (KeyFileError, ScenarioError, WrongRequest, output.NoPlace) as error:
-        return output.fail(WRONG, error)
-    # The walk is over. What is left is quick, and a second Ctrl-C must not tear it.
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+        return output.fail(output.WRONG, error)
+    with output.uninterrupted():
         written = _show(traced, options.json)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    return exit_code(traced) if written or traced.interrupted else WRONG
+    return exit_code(traced) if written or traced.interrupted else output.WRONG
 
 
 def _show(traced: Traced, json_to: str | None) -> bool:
     """False when the JSON could not be written after all."""
     from probe.report import trace
-    from probe.report.table import wants_colour
 
     result = traced.result
     stream = sys.stderr if json_to == "-" else sys.stdout
@@ -116,7 +109,7 @@ def _show(traced: Traced, json_to: str | None) -> bool:
     if traced.error:
         output.say(f"probe: {traced.error}", sys.stderr)
     if result.ways or not traced.error:
-        colour = wants_colour(stream, os.environ)
+        colour = output.wants_colour(stream)
         output.say(trace.render(result, colour=colour, width=output.width(stream)), stream)
     if json_to == "-":
         output.say(trace.render_json(result))

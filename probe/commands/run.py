@@ -1,0 +1,113 @@
+"""``probe run``: which packets get through to the far host, and back?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from probe import arguments, output
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, _SubParsersAction
+
+    from probe.run import Finished, Request
+
+EPILOG = """\
+examples:
+  probe run --peer 10.0.0.5                the KB's whole list, in both directions
+  probe run --peer 10.0.0.5 --only esp,ike --json result.json
+  probe run --peer 10.0.0.5 --scenario client-to-dc --direction outbound
+
+exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be tested, 130 interrupted
+"""
+
+
+def add(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Puts the command beside the others."""
+    run_ = commands.add_parser(
+        "run",
+        help="test the path to a far host where probe-agent runs",
+        description="Exchanges real packets with the agent at --peer and prints what got through.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    run_.set_defaults(command=run)
+    arguments.add_peer(run_)
+    arguments.add_test(run_)
+    arguments.add_reports(run_)
+
+
+def run(options: argparse.Namespace) -> int:
+    import asyncio
+
+    from agent import keys
+    from agent.errors import KeyFileError
+    from probe.run import WrongRequest, exit_code
+    from probe.run import run as perform
+    from scenarios import ScenarioError
+
+    places = arguments.places(options)
+    try:
+        output.check_places(places)
+        request = _request(options, keys.find(options.key, os.environ)[1])
+        with ExitStack() as stack:
+            progress = output.progress(stack)
+            finished = asyncio.run(perform(request, progress))
+    except (KeyFileError, ScenarioError, WrongRequest, output.NoPlace) as error:
+        return output.fail(output.WRONG, error)
+    with output.uninterrupted():
+        written = _show(finished, places)
+    return exit_code(finished) if written or finished.interrupted else output.WRONG
+
+
+def _request(options: argparse.Namespace, key: bytes) -> Request:
+    from agent.model import Direction
+    from probe.drive import Settings
+    from probe.plan import ORDER
+    from probe.run import Request
+
+    both = options.direction == "both"
+    return Request(
+        peer=options.peer,
+        key=key,
+        port=options.port,
+        family=options.family,
+        scenario=options.scenario,
+        only=options.only,
+        directions=ORDER if both else (Direction(options.direction),),
+        strict=options.strict,
+        sizes=options.sizes,
+        inspect=options.inspect,
+        alias=options.alias or "",
+        fresh_address=options.fresh == "address",
+        settings=Settings(
+            options.shots, options.timeout, options.state_timeout, options.fresh == "wait"
+        ),
+    )
+
+
+def _show(finished: Finished, places: dict[str, str]) -> bool:
+    """False when one of the files could not be written after all."""
+    from probe.report import render, table
+
+    result = finished.result
+    to_stdout = [form for form, place in places.items() if place == "-"]
+    stream = sys.stderr if to_stdout else sys.stdout
+    written = [
+        output.write(place, render(form, result))
+        for form, place in places.items()
+        if form not in to_stdout
+    ]
+    if finished.error:
+        output.say(f"probe: {finished.error}", sys.stderr)
+    seen = any(conclusion.shots for conclusion in result.conclusions)
+    if seen or not finished.error:
+        width = output.width(stream)
+        colour = output.wants_colour(stream)
+        output.say(table.render(result, colour=colour, width=width), stream)
+    for form in to_stdout:
+        output.emit(render(form, result))
+    return all(written)

@@ -1,0 +1,40 @@
+"""``probe scenarios``: what there is to be tested, and what one of them asks."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from probe import output
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, _SubParsersAction
+
+
+def add(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Puts the command beside the others."""
+    scenarios = commands.add_parser("scenarios", help="list the scenarios, or show one")
+    scenarios.set_defaults(command=run)
+    scenarios.add_argument("action", nargs="?", choices=("show",))
+    scenarios.add_argument("name", nargs="?", metavar="NAME")
+
+
+def run(options: argparse.Namespace) -> int:
+    from scenarios import ScenarioError, load, names
+
+    try:
+        if options.action is None:
+            for name in names():
+                output.say(f"{name:<16} {load(name).title}")
+            return 0
+        if options.name is None:
+            return output.fail(
+                output.WRONG, "scenarios show: which one? `probe scenarios` lists them"
+            )
+        scenario = load(options.name)
+    except ScenarioError as error:
+        return output.fail(output.WRONG, error)
+    output.say(f"{scenario.title}\n\n{scenario.description.strip()}\n")
+    for row in scenario.rows:
+        output.say(f"  {row.label or row.kind:<20} {row.direction}")
+    return 0
