@@ -108,6 +108,11 @@ def add_test(parser: argparse.ArgumentParser) -> None:
     add("--scenario", default="kb233256", metavar="NAME|FILE", help="default: kb233256")
     add("--only", type=kinds, default=(), metavar="KIND,…", help="only these kinds")
     add("--direction", choices=DIRECTIONS, default="both", help="of the new flows (default: both)")
+    verbosity = parser.add_mutually_exclusive_group()
+    verbosity.add_argument(
+        "-v", "--verbose", action="store_true", help="show what was seen of each shot"
+    )
+    verbosity.add_argument("-q", "--quiet", action="store_true", help="print the summary line only")
     add("--strict", action="store_true", help="what state may have let through is a failure")
     add(
         "--state-timeout",
@@ -148,5 +153,9 @@ def passed_on(options: argparse.Namespace) -> list[str]:
         passed.append(f"--fresh={options.fresh}")
     if options.alias:
         passed.append(f"--alias={options.alias}")
-    passed += [f"--{flag}" for flag in ("strict", "sizes", "inspect") if getattr(options, flag)]
+    passed += [
+        f"--{flag}"
+        for flag in ("verbose", "quiet", "strict", "sizes", "inspect")
+        if getattr(options, flag)
+    ]
     return passed + [f"--{form}={place}" for form, place in places(options).items()]

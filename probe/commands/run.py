@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     except (KeyFileError, ScenarioError, WrongRequest, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     with output.uninterrupted():
-        written = _show(finished, places)
+        written = _show(finished, places, options)
     return exit_code(finished) if written or finished.interrupted else output.WRONG
 
 
@@ -89,9 +89,9 @@ def _request(options: argparse.Namespace, key: bytes) -> Request:
     )
 
 
-def _show(finished: Finished, places: dict[str, str]) -> bool:
+def _show(finished: Finished, places: dict[str, str], options: argparse.Namespace) -> bool:
     """False when one of the files could not be written after all."""
-    from probe.report import render, table
+    from probe.report import evidence, render, table
 
     result = finished.result
     to_stdout = [form for form, place in places.items() if place == "-"]
@@ -107,7 +107,10 @@ def _show(finished: Finished, places: dict[str, str]) -> bool:
     if seen or not finished.error:
         width = output.width(stream)
         colour = output.wants_colour(stream)
-        output.say(table.render(result, colour=colour, width=width), stream)
+        if options.verbose:
+            output.say(f"{evidence.render(result, width)}\n", stream)
+        draw = table.summary if options.quiet else table.render
+        output.say(draw(result, colour=colour, width=width), stream)
     for form in to_stdout:
         output.emit(render(form, result))
     return all(written)

@@ -70,9 +70,14 @@ def render(result: RunResult, *, colour: bool, width: int = 80) -> str:
     ]
     if rules := advise(result):
         parts.append("WHAT TO DO\n" + _block((("- ", rule) for rule in rules), width))
-    verdict, summary = _summary(result)
-    parts.append(_paint(_wrap(summary, width), verdict, colour))
+    parts.append(summary(result, colour=colour, width=width))
     return "\n\n".join(part for part in parts if part)
+
+
+def summary(result: RunResult, *, colour: bool, width: int = 80) -> str:
+    """The last line alone, which says it all."""
+    verdict, text = _summary(result)
+    return _paint(_wrap(text, width), verdict, colour)
 
 
 def _lines(conclusions: Iterable[Conclusion]) -> list[_Line]:
