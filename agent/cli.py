@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__
+from agent.arguments import Parser
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -24,14 +25,15 @@ examples:
   probe-agent                                listen on TCP 5088, every address
   probe-agent --listen 10.0.0.5 --allow 10.1.0.0/16
 
-The first start writes a key and says where. Copy it to the near host once, then run there:
+The first start writes a key and says where. Copy it to the near host once, then
+run there:
   probe run --peer THIS-HOST
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 stopped; 2 the command line or a file is wrong; 3 it cannot work here."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
         try:
@@ -52,13 +54,12 @@ def _say(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    parser = Parser(
         prog="probe-agent",
         description="The far end of the firewall test: answers what `probe run` asks, and sends "
         "test packets back to the host that asked, to no other.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--listen", metavar="ADDR", help="address to listen on (default: every)")
     parser.add_argument("--port", type=int, default=5088, help="control port (default: 5088)")

@@ -13,28 +13,29 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from agent import __version__
+from agent.arguments import Parser
 from probe import output
 from probe.commands import NAMES
 
 EPILOG = """\
 examples:
-  probe run --peer 10.0.0.5            the KB's whole list, in both directions
+  probe run --peer 10.0.0.5                the KB's whole list, both directions
   probe run --peer 10.0.0.5 --only esp,ike --json result.json
   probe trace --peer 10.0.0.5 --kind esp   where on the path does ESP die?
-  probe state --peer 10.0.0.5 --kind esp   how long does the way back stay open?
-  probe lab --firewall esp-missing     the same, on this machine, through a firewall of its own
-  probe lab --firewall my-rules.nft    your own rules, before they go live
+  probe state --peer 10.0.0.5 --kind esp   how long is the way back open?
+  probe lab --firewall my-rules.nft        your own rules, on this machine
 
 `probe COMMAND --help` says more of each.
 
-exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be tested, 130 interrupted
+exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be
+tested, 130 interrupted
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     output.prepare()
     try:
-        options = _parser().parse_args(arguments)
+        options = parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except KeyboardInterrupt:
@@ -47,13 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.freeze()  # the process ends: a last search for garbage would take a tenth of a run
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    parser = Parser(
         prog="probe",
         description="Which IPsec and Kerberos packets get through this firewall, in each "
         "direction, for a new flow and for a reply? Asks an agent on the far side (probe-agent).",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"probe {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

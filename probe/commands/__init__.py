@@ -3,4 +3,4 @@
 A new command is a new module, named here in the place where ``probe --help`` shows it.
 """
 
-NAMES = ("run", "trace", "state", "lab", "scenarios", "keygen")
+NAMES = ("run", "trace", "state", "lab", "scenarios", "keygen", "completion")

@@ -12,9 +12,21 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
 
+EPILOG = """\
+examples:
+  probe keygen             where both programs look for it first
+  probe keygen lab.key     elsewhere: name it with --key
+"""
+
+
 def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     """Puts the command beside the others."""
-    keygen = commands.add_parser("keygen", help="write a new shared key")
+    keygen = commands.add_parser(
+        "keygen",
+        help="write a new shared key",
+        description="Writes a new shared key. Copy it to the other host, mode 0600.",
+        epilog=EPILOG,
+    )
     keygen.set_defaults(command=run)
     keygen.add_argument("file", nargs="?", metavar="FILE", help="default: /etc/probe/key as root")
 

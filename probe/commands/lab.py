@@ -11,6 +11,20 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
 
+EPILOG = """\
+examples:
+  probe lab --list                        the firewalls there are
+  probe lab --firewall esp-missing        what does a missing rule look like?
+  probe lab --firewall my-rules.nft -6    your own rules, in IPv6
+  probe lab --firewall my-rules.nft --scenario client-to-dc --direction outbound
+
+In your rules near is behind the interface near0 and far behind far0, or as a
+line at the top says: # lab: near is eth1
+
+exit codes: as those of `probe run`
+"""
+
+
 def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     """Puts the command beside the others."""
     lab = commands.add_parser(
@@ -18,6 +32,7 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="the same run on this one machine, through a real firewall in the middle",
         description="Builds near | firewall | far in network namespaces, loads an nftables rule "
         "set in the middle, runs agent and probe for real, and leaves nothing behind.",
+        epilog=EPILOG,
     )
     lab.set_defaults(command=run)
     lab.add_argument(

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  probe run --peer 10.0.0.5                the KB's whole list, in both directions
+  probe run --peer 10.0.0.5                the KB's whole list, both directions
   probe run --peer 10.0.0.5 --only esp,ike --json result.json
-  probe run --peer 10.0.0.5 --scenario client-to-dc --direction outbound
+  probe run --peer 10.0.0.5 --scenario client-to-dc -v
 
-exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be tested, 130 interrupted
+exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be
+tested, 130 interrupted
 """
 
 
@@ -32,7 +33,6 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="test the path to a far host where probe-agent runs",
         description="Exchanges real packets with the agent at --peer and prints what got through.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run_.set_defaults(command=run)
     arguments.add_peer(run_)

@@ -11,12 +11,25 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
 
+EPILOG = """\
+examples:
+  probe scenarios                  what comes with the program
+  probe scenarios show dc-to-dc    what that one sends, and why
+  probe scenarios show mine.toml   is my own file right?
+"""
+
+
 def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     """Puts the command beside the others."""
-    scenarios = commands.add_parser("scenarios", help="list the scenarios, or show one")
+    scenarios = commands.add_parser(
+        "scenarios",
+        help="list the scenarios, or show one",
+        description="A scenario says what to send and what to expect of it.",
+        epilog=EPILOG,
+    )
     scenarios.set_defaults(command=run)
     scenarios.add_argument("action", nargs="?", choices=("show",))
-    scenarios.add_argument("name", nargs="?", metavar="NAME")
+    scenarios.add_argument("name", nargs="?", metavar="NAME|FILE")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -46,7 +46,6 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="how long after the last packet does a firewall still let replies in?",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     state.set_defaults(command=run)
     option = state.add_argument

@@ -23,14 +23,15 @@ got it and did not.
 EPILOG = """\
 examples:
   probe trace --peer 10.0.0.5 --kind esp   where does ESP die?
-  probe trace --peer 10.0.0.5              finds out first which kind of KB 233256 does not get
-                                           through, and walks its way
+  probe trace --peer 10.0.0.5              finds out first which of the KB's
+                                           kinds fails, and walks its way
 
-A router that answers for a hop has received the shot; that it forwarded it is known only from the
-hops behind it. Routers limit how often they answer, so silent hops are asked again, a second apart.
+A router that answers for a hop has received the shot; that it forwarded it is
+known only from the hops behind it. Routers limit how often they answer, so
+silent hops are asked again, a second apart.
 
-exit codes: 0 it gets through in both directions, 1 it dies somewhere, 2 wrong usage, 3 could not be
-tested, 130 interrupted
+exit codes: 0 it gets through in both directions, 1 it dies somewhere, 2 wrong
+usage, 3 could not be tested, 130 interrupted
 """
 
 
@@ -41,7 +42,6 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="where on the path does a kind of packet die? hop by hop, from both ends",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     trace.set_defaults(command=run)
     option = trace.add_argument

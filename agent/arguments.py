@@ -1,0 +1,48 @@
+"""The parser of both command lines: what is misspelt is answered with what was meant."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import textwrap
+from typing import Any, NoReturn
+
+_CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")
+_UNKNOWN = re.compile(r"unrecognized arguments: (--?[^ =]+)")
+
+
+class Parser(argparse.ArgumentParser):
+    """Its sub-commands are parsers of the same kind. Exit code 2 for a wrong command line.
+
+    The description is wrapped, the epilog stays as it is written.
+    """
+
+    def __init__(self, *, description: str | None = None, **options: Any) -> None:
+        text = textwrap.fill(" ".join(description.split()), 79) if description else None
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(description=text, **options)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message + self._meant(message))
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Nothing is left over for the parser above, which would not know what was meant."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def _meant(self, message: str) -> str:
+        if choice := _CHOICE.search(message):
+            return _like(choice[1], re.findall(r"[^\s',]+", choice[2]))
+        if unknown := _UNKNOWN.search(message):
+            options = [name for action in self._actions for name in action.option_strings]
+            return _like(unknown[1], options)
+        return ""
+
+
+def _like(word: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
