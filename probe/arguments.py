@@ -74,6 +74,21 @@ def kind(text: str) -> str:
     return found[0]
 
 
+def interval(text: str) -> float:
+    return number(text, 0.1, 86_400, "a number of seconds")
+
+
+def rounds(text: str) -> int:
+    return int(number(text, 1, 1_000_000, "a number", int))
+
+
+def listen_at(text: str) -> tuple[str, int]:
+    """An address (may be empty) and a port: "9788", "0.0.0.0:9788", "[::1]:9788"."""
+    host, _, number = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    return address(host) if host else "", port(number)
+
+
 def hops(text: str) -> int:
     return int(number(text, 1, 64, "a number", int))
 

@@ -23,6 +23,7 @@ examples:
   probe run --peer 10.0.0.5 --only esp,ike --json result.json
   probe trace --peer 10.0.0.5 --kind esp   where on the path does ESP die?
   probe state --peer 10.0.0.5 --kind esp   how long is the way back open?
+  probe watch --peer 10.0.0.5              tell me when something changes
   probe lab --firewall my-rules.nft        your own rules, on this machine
 
 `probe COMMAND --help` says more of each.

@@ -92,12 +92,14 @@ class Openings:
 
 
 def tuple_of(check: Check) -> tuple[object, ...] | None:
-    """What a stateful firewall knows a flow by; None when each shot is a flow of its own."""
-    if check.destination_port is None:
+    """What a stateful firewall knows a flow by; None when each shot is a flow of its own.
+
+    A reply travels on the tuple of the request that it answers.
+    """
+    source, target = check.source_port, check.destination_port
+    if (source, target) == (None, None):
         return None if check.kind in UNNUMBERED else (check.family, check.kind)
-    if check.source_port is None:
-        return None
-    near, far = check.source_port, check.destination_port
-    if check.direction is Direction.INBOUND:
-        near, far = far, near
+    if source is None or target is None:
+        return None  # a fresh port
+    near, far = (source, target) if check.direction is Direction.OUTBOUND else (target, source)
     return (check.family, is_stream(check), near, far)

@@ -33,6 +33,11 @@ def say(text: str, stream: TextIO | None = None) -> None:
         _silence(stream)
 
 
+def say_above(text: str, stream: TextIO) -> None:
+    """While a progress bar is shown: takes the bar's line, and leaves the next one to the bar."""
+    say(f"\r\x1b[2K{text}" if stream.isatty() else text, stream)
+
+
 def flush(stream: TextIO) -> None:
     """So that the interpreter finds nothing left to complain of at its end."""
     try:
@@ -75,6 +80,18 @@ def write(path: str, content: str | bytes) -> bool:
         Path(path).write_bytes(_octets(content))
     except OSError as error:
         say(f"probe: cannot write {path}: {error.strerror}", sys.stderr)
+        return False
+    return True
+
+
+def append(path: str, line: str, *, complain: bool) -> bool:
+    """A line at the end of a file, which may have been moved away since the last one."""
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        if complain:
+            say(f"probe: cannot write {path}: {error.strerror}", sys.stderr)
         return False
     return True
 

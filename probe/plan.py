@@ -6,11 +6,12 @@ was dropped leaves no state behind. The reply to each shot follows it at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
 from agent.model import Check, Direction, Flow, Fragmenting
 from agent.wire import Codec, codec
+from probe.opening import tuple_of
 from scenarios import Expect, Row, Scenario, ScenarioError
 
 ORDER = (Direction.INBOUND, Direction.OUTBOUND)
@@ -46,6 +47,12 @@ def part(plan: Plan, direction: Direction) -> Plan:
     wanted = {check.number for check in plan.requests(direction)}
     wanted |= {check.partner or 0 for check in plan.requests(direction)}
     return Plan(tuple(planned for planned in plan.planned if planned.check.number in wanted))
+
+
+def without(plan: Plan, tuples: Container[tuple[object, ...]]) -> Plan:
+    """What does not travel on one of ``tuples`` (:func:`probe.opening.tuple_of`)."""
+    left = tuple(p for p in plan.planned if tuple_of(p.check) not in tuples)
+    return Plan(left)
 
 
 # What is large in real life: IKE_AUTH with certificates, Kerberos with a large ticket, a full ESP.

@@ -54,6 +54,7 @@ class Request:
     alias: str = ""  # another address of near's, for the inbound half: a tuple of its own
     fresh_address: bool = False  # the same with an address drawn out of near's /64 (IPv6)
     inspect: bool = False  # beside the real messages, noise of the same size
+    resting: frozenset[tuple[object, ...]] = frozenset()  # tuples that are left alone this time
     settings: Settings = field(default_factory=Settings)
 
 
@@ -130,7 +131,7 @@ class Session:
                 f"scenario {self._scenario.name} has no row left to test: "
                 "look at --only and --direction"
             )
-        return plan
+        return planning.without(plan, request.resting)
 
     def _saw(self, sightings: list[Sighting]) -> None:
         if self._drive is not None:

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     places = arguments.places(options)
     try:
         output.check_places(places)
-        request = _request(options, keys.find(options.key, os.environ)[1])
+        request = asked_for(options, keys.find(options.key, os.environ)[1])
         with ExitStack() as stack:
             progress = output.progress(stack)
             finished = asyncio.run(perform(request, progress))
@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     return exit_code(finished) if written or finished.interrupted else output.WRONG
 
 
-def _request(options: argparse.Namespace, key: bytes) -> Request:
+def asked_for(options: argparse.Namespace, key: bytes) -> Request:
+    """What the options of ``probe run`` and ``probe watch`` ask for."""
     from agent.model import Direction
     from probe.drive import Settings
     from probe.plan import ORDER
