@@ -100,7 +100,10 @@ class PathFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """Everything a report needs. ``notes`` are sentences about the run as a whole."""
+    """Everything a report needs. ``notes`` are sentences about the run as a whole.
+
+    ``options``: what was asked for beyond the usual, in the words of the command line.
+    """
 
     scenario: str
     started: float  # seconds since the epoch
@@ -111,3 +114,4 @@ class RunResult:
     path: PathFacts
     conclusions: tuple[Conclusion, ...]
     notes: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # "--strict", "--only=esp,ike"; not the peer, nor places of files

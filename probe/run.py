@@ -340,6 +340,7 @@ class Session:
                     ]
                 )
             ),
+            options=_options(self.request),
         )
 
     def _conclude(self) -> tuple[tuple[Conclusion, ...], list[str]]:
@@ -392,6 +393,28 @@ def _notes(evidence: Evidence) -> list[str]:
             )
         notes += [f"{side}: {trouble}" for trouble in facts.troubles]
     return notes
+
+
+def _options(request: Request) -> tuple[str, ...]:
+    """What was asked for beyond the usual and may make two runs differ, as it is typed."""
+    settings, usual = request.settings, Settings()
+    typed = {
+        "--only": ",".join(request.only),
+        "--direction": request.directions[0] if len(request.directions) == 1 else "",
+        "--strict": request.strict,
+        "--sizes": request.sizes,
+        "--inspect": request.inspect,
+        "--alias": request.alias,
+        "--fresh": "address" if request.fresh_address else "wait" if settings.rest else "",
+        "--shots": settings.shots if settings.shots != usual.shots else "",
+        "--timeout": f"{settings.wait:g}" if settings.wait != usual.wait else "",
+        "--state-timeout": (
+            f"{settings.state_timeout:g}" if settings.state_timeout != usual.state_timeout else ""
+        ),
+    }
+    return tuple(
+        name if value is True else f"{name}={value}" for name, value in typed.items() if value
+    )
 
 
 def exit_code(finished: Finished) -> int:

@@ -2,7 +2,8 @@
 
 Keys are only ever added within a schema. Times are RFC 3339 in UTC, by the clock of the host that
 ``at`` names; ports stand beside the addresses, null where there are none (or, for a check, where
-every shot has a fresh one).
+every shot has a fresh one). What a sighting says beyond the usual stands there only where it says
+something. Nothing is lost but digits: :mod:`probe.report.saved` makes the same result of it again.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def render(result: RunResult) -> str:
             "started": _rfc3339(result.started),
             "seconds": round(result.seconds, 3),
             "near": _host(result.near),
-            "far": {**_host(result.far), "seen_as": result.far.seen_as},
+            "far": _host(result.far),
             "path": {
                 "rtt_ms": None if result.path.rtt_ms is None else round(result.path.rtt_ms, 3),
                 "control": result.path.control,
@@ -53,6 +54,7 @@ def render(result: RunResult) -> str:
             "checks": [_check(conclusion) for conclusion in result.conclusions],
             "summary": {verdict.value: verdicts[verdict] for verdict in Verdict},
             "notes": list(result.notes),
+            "options": list(result.options),
         },
         indent=1,
         allow_nan=False,
@@ -60,7 +62,12 @@ def render(result: RunResult) -> str:
 
 
 def _host(host: Host) -> _Object:
-    return {"host": host.name, "address": host.address, "version": host.version}
+    return {
+        "host": host.name,
+        "address": host.address,
+        "version": host.version,
+        "seen_as": host.seen_as,
+    }
 
 
 def _mtu(mtu: PathMtu) -> _Object:
@@ -86,6 +93,9 @@ def _check(conclusion: Conclusion) -> _Object:
         "expected": conclusion.expected,
         "verdict": conclusion.verdict,
         "cause": conclusion.cause,
+        "number": check.number,
+        "partner": check.partner,
+        "label": conclusion.label,
         "evidence": [_sighting(sighting) for sighting in conclusion.evidence],
     }
 
@@ -106,8 +116,20 @@ def _sighting(sighting: Sighting) -> _Object:
     }
     if sighting.icmp is not None:
         icmp = sighting.icmp
-        seen["icmp"] = {"type": icmp.type, "code": icmp.code, "from": icmp.sender}
-    return seen
+        told = {"type": icmp.type, "code": icmp.code, "from": icmp.sender}
+        seen["icmp"] = told if icmp.mtu is None else {**told, "mtu": icmp.mtu}
+    return seen | {
+        name: value
+        for name, (value, usual) in {
+            "digest": (sighting.digest, ""),
+            "intact": (sighting.intact, True),
+            "stage": (sighting.stage, ""),
+            "note": (sighting.note, ""),
+            "translated": (sighting.translated, None),
+            "backwards": (sighting.backwards, False),
+        }.items()
+        if value != usual
+    }
 
 
 def _rfc3339(seconds: float) -> str:

@@ -53,16 +53,16 @@ def test_golden() -> None:
 def test_every_key_in_its_order() -> None:
     whole_object: dict[str, Any] = json.loads(render(refused_ike()))
     assert " ".join(whole_object) == (
-        "schema complete scenario started seconds near far path checks summary notes"
+        "schema complete scenario started seconds near far path checks summary notes options"
     )
-    assert list(whole_object["near"]) == ["host", "address", "version"]
+    assert list(whole_object["near"]) == ["host", "address", "version", "seen_as"]
     assert list(whole_object["far"]) == ["host", "address", "version", "seen_as"]
     assert list(whole_object["path"]) == ["rtt_ms", "control", "near_behind_nat", "loss", "mtu"]
     assert list(whole_object["summary"]) == ["pass", "fail", "warn", "error", "skip"]
     check = whole_object["checks"][4]
     assert " ".join(check) == (
         "kind direction flow family size fragmenting source_port destination_port shots arrived "
-        "delivered outcome expected verdict cause evidence"
+        "delivered outcome expected verdict cause number partner label evidence"
     )
     left, refused = check["evidence"]
     assert " ".join(left) == (
