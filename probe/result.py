@@ -115,3 +115,4 @@ class RunResult:
     conclusions: tuple[Conclusion, ...]
     notes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()  # "--strict", "--only=esp,ike"; not the peer, nor places of files
+    error: str = ""  # why it is not complete

@@ -57,6 +57,30 @@ class Request:
     resting: frozenset[tuple[object, ...]] = frozenset()  # tuples that are left alone this time
     settings: Settings = field(default_factory=Settings)
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What was asked for beyond the usual and can make two runs differ, as it is typed."""
+        settings, usual = self.settings, Settings()
+        typed = {
+            "--only": ",".join(self.only),
+            "--direction": self.directions[0] if len(self.directions) == 1 else "",
+            "--strict": self.strict,
+            "--sizes": self.sizes,
+            "--inspect": self.inspect,
+            "--alias": self.alias,
+            "--fresh": "address" if self.fresh_address else "wait" if settings.rest else "",
+            "--shots": settings.shots if settings.shots != usual.shots else "",
+            "--timeout": f"{settings.wait:g}" if settings.wait != usual.wait else "",
+            "--state-timeout": (
+                f"{settings.state_timeout:g}"
+                if settings.state_timeout != usual.state_timeout
+                else ""
+            ),
+        }
+        return tuple(
+            name if value is True else f"{name}={value}" for name, value in typed.items() if value
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -75,9 +99,11 @@ async def run(request: Request, progress: Progress) -> Finished:
     except WrongRequest:
         raise
     except (ProbeError, AgentError) as error:
-        return Finished(run_.result(complete=False), str(error))
+        return Finished(run_.result(complete=False, error=str(error)), str(error))
     except asyncio.CancelledError:
-        return Finished(run_.result(complete=False), "interrupted", interrupted=True)
+        return Finished(
+            run_.result(complete=False, error="interrupted"), "interrupted", interrupted=True
+        )
     finally:
         run_.close()
     return Finished(run_.result(complete=True))
@@ -295,7 +321,7 @@ class Session:
 
     # -- the result ----------------------------------------------------------------------------
 
-    def result(self, *, complete: bool) -> RunResult:
+    def result(self, *, complete: bool, error: str = "") -> RunResult:
         conclusions, notes = self._conclude()
         mtu = pathmtu.conclude(self._ranges)
         welcome = self._welcome
@@ -340,7 +366,8 @@ class Session:
                     ]
                 )
             ),
-            options=_options(self.request),
+            options=self.request.options,
+            error=error,
         )
 
     def _conclude(self) -> tuple[tuple[Conclusion, ...], list[str]]:
@@ -393,28 +420,6 @@ def _notes(evidence: Evidence) -> list[str]:
             )
         notes += [f"{side}: {trouble}" for trouble in facts.troubles]
     return notes
-
-
-def _options(request: Request) -> tuple[str, ...]:
-    """What was asked for beyond the usual and may make two runs differ, as it is typed."""
-    settings, usual = request.settings, Settings()
-    typed = {
-        "--only": ",".join(request.only),
-        "--direction": request.directions[0] if len(request.directions) == 1 else "",
-        "--strict": request.strict,
-        "--sizes": request.sizes,
-        "--inspect": request.inspect,
-        "--alias": request.alias,
-        "--fresh": "address" if request.fresh_address else "wait" if settings.rest else "",
-        "--shots": settings.shots if settings.shots != usual.shots else "",
-        "--timeout": f"{settings.wait:g}" if settings.wait != usual.wait else "",
-        "--state-timeout": (
-            f"{settings.state_timeout:g}" if settings.state_timeout != usual.state_timeout else ""
-        ),
-    }
-    return tuple(
-        name if value is True else f"{name}={value}" for name, value in typed.items() if value
-    )
 
 
 def exit_code(finished: Finished) -> int:

@@ -55,6 +55,7 @@ def render(result: RunResult) -> str:
             "summary": {verdict.value: verdicts[verdict] for verdict in Verdict},
             "notes": list(result.notes),
             "options": list(result.options),
+            "error": result.error or None,
         },
         indent=1,
         allow_nan=False,

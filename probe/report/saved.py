@@ -229,6 +229,7 @@ class _Run(msgspec.Struct):
     checks: list[_Check]
     notes: list[str] = []
     options: list[str] = []
+    error: str | None = None
 
 
 # -- and back to our own records -------------------------------------------------------------------
@@ -261,6 +262,7 @@ def _result(run: _Run) -> RunResult:
         conclusions=tuple(_conclusion(check, place) for place, check in enumerate(run.checks, 1)),
         notes=tuple(run.notes),
         options=tuple(run.options),
+        error=run.error or "",
     )
 
 

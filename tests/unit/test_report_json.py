@@ -53,7 +53,7 @@ def test_golden() -> None:
 def test_every_key_in_its_order() -> None:
     whole_object: dict[str, Any] = json.loads(render(refused_ike()))
     assert " ".join(whole_object) == (
-        "schema complete scenario started seconds near far path checks summary notes options"
+        "schema complete scenario started seconds near far path checks summary notes options error"
     )
     assert list(whole_object["near"]) == ["host", "address", "version", "seen_as"]
     assert list(whole_object["far"]) == ["host", "address", "version", "seen_as"]
