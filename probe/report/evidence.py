@@ -14,7 +14,8 @@ from itertools import groupby
 from agent.model import Check, Event, Sighting
 from agent.wire.icmp import describe
 from probe.naming import carrier, service
-from probe.result import Conclusion, RunResult, Verdict
+from probe.report.matrix import plain, rank
+from probe.result import Conclusion, RunResult
 from probe.tracks import origin
 
 _WORDS = {
@@ -26,13 +27,12 @@ _WORDS = {
     Event.REFUSED: "refused",
     Event.REPLIED: "another answer came",
 }
-_BADNESS = (Verdict.FAIL, Verdict.ERROR, Verdict.WARN)  # worst first
 
 
 def render(result: RunResult, width: int = 80) -> str:
     """A paragraph for each check of which anything was seen, the failing ones first."""
     seen = [conclusion for conclusion in result.conclusions if conclusion.evidence]
-    seen.sort(key=lambda c: _BADNESS.index(c.verdict) if c.verdict in _BADNESS else len(_BADNESS))
+    seen.sort(key=rank)
     return "\n\n".join("\n".join(_paragraph(conclusion, width)) for conclusion in seen)
 
 
@@ -40,17 +40,21 @@ def _paragraph(conclusion: Conclusion, width: int) -> Iterator[str]:
     check = conclusion.check
     name = f"{conclusion.label or service(check.kind).title} {carrier(check)}".rstrip()
     yield f"{name}, {check.direction} {check.flow}: {conclusion.outcome}"
-    shots: dict[str, list[Sighting]] = {}  # story → the first sighting of each shot that has it
-    for sightings in _by_shot(conclusion):
-        shots.setdefault(story(check, sightings), []).append(sightings[0])
-    for told, firsts in shots.items():
-        numbers = _ranges([first.shot for first in firsts])
-        when = _clock(firsts[0].time)
-        text = f"shot{'s' if len(firsts) > 1 else ''} {numbers}, {when}, {told}"
-        text = "".join(c if c.isprintable() else "?" for c in text)
+    for text in stories(conclusion):
         yield textwrap.fill(
             text, width, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
         )
+
+
+def stories(conclusion: Conclusion) -> Iterator[str]:
+    """What became of its shots: "shots 1-3, 22:13:20.500 UTC, near: left …"."""
+    shots: dict[str, list[Sighting]] = {}  # story → the first sighting of each shot that has it
+    for sightings in _by_shot(conclusion):
+        shots.setdefault(story(conclusion.check, sightings), []).append(sightings[0])
+    for told, firsts in shots.items():
+        numbers = _ranges([first.shot for first in firsts])
+        when = _clock(firsts[0].time)
+        yield plain(f"shot{'s' if len(firsts) > 1 else ''} {numbers}, {when}, {told}")
 
 
 def _by_shot(conclusion: Conclusion) -> Iterator[list[Sighting]]:
