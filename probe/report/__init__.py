@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 FORMS = {  # module and option: what --help says of it
     "json": "write the result as JSON",
+    "html": "write it as one page for a browser",
+    "markdown": "write it in Markdown, for a ticket",
+    "junit": "write it as JUnit XML, for a build server",
+    "csv": "write it as CSV, for a spreadsheet",
 }
 
 

@@ -28,7 +28,7 @@ def render(result: RunResult) -> str:
             "schema": SCHEMA,
             "complete": result.complete,
             "scenario": result.scenario,
-            "started": _rfc3339(result.started),
+            "started": rfc3339(result.started),
             "seconds": round(result.seconds, 3),
             "near": _host(result.near),
             "far": _host(result.far),
@@ -51,7 +51,7 @@ def render(result: RunResult) -> str:
                     for direction, by_kind in result.path.mtu.items()
                 },
             },
-            "checks": [_check(conclusion) for conclusion in result.conclusions],
+            "checks": [check(conclusion) for conclusion in result.conclusions],
             "summary": {verdict.value: verdicts[verdict] for verdict in Verdict},
             "notes": list(result.notes),
             "options": list(result.options),
@@ -76,17 +76,18 @@ def _mtu(mtu: PathMtu) -> _Object:
     return {"octets": mtu.octets, "stopped": mtu.stopped, "icmp": told}
 
 
-def _check(conclusion: Conclusion) -> _Object:
-    check = conclusion.check
+def check(conclusion: Conclusion) -> _Object:
+    """One of the checks."""
+    asked = conclusion.check
     return {
-        "kind": check.kind,
-        "direction": check.direction,
-        "flow": check.flow,
-        "family": check.family,
-        "size": check.size,
-        "fragmenting": check.fragmenting,
-        "source_port": check.source_port,
-        "destination_port": check.destination_port,
+        "kind": asked.kind,
+        "direction": asked.direction,
+        "flow": asked.flow,
+        "family": asked.family,
+        "size": asked.size,
+        "fragmenting": asked.fragmenting,
+        "source_port": asked.source_port,
+        "destination_port": asked.destination_port,
         "shots": conclusion.shots,
         "arrived": conclusion.arrived,
         "delivered": conclusion.delivered,
@@ -94,8 +95,8 @@ def _check(conclusion: Conclusion) -> _Object:
         "expected": conclusion.expected,
         "verdict": conclusion.verdict,
         "cause": conclusion.cause,
-        "number": check.number,
-        "partner": check.partner,
+        "number": asked.number,
+        "partner": asked.partner,
         "label": conclusion.label,
         "evidence": [_sighting(sighting) for sighting in conclusion.evidence],
     }
@@ -106,7 +107,7 @@ def _sighting(sighting: Sighting) -> _Object:
         "at": sighting.at,
         "event": sighting.event,
         "shot": sighting.shot,
-        "time": _rfc3339(sighting.time),
+        "time": rfc3339(sighting.time),
         "source": sighting.source,
         "destination": sighting.destination,
         "source_port": sighting.source_port,
@@ -133,6 +134,6 @@ def _sighting(sighting: Sighting) -> _Object:
     }
 
 
-def _rfc3339(seconds: float) -> str:
+def rfc3339(seconds: float) -> str:
     moment = datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

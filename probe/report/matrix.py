@@ -7,7 +7,7 @@ first.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -37,6 +37,8 @@ _WORDS = {
 _THROUGH = (Outcome.DELIVERED, Outcome.STATE_POSSIBLE)
 _UNTOLD = "it got through whole, and was not to"  # the only cause that needs no words of its own
 
+_PROVED = "it arrived whole, and nothing earlier can have opened the way"
+
 
 @dataclass(slots=True)
 class Line:
@@ -61,6 +63,7 @@ class Reason(NamedTuple):
 
     befell: str
     cause: str
+    verdict: Verdict = Verdict.SKIP
 
     @property
     def text(self) -> str:
@@ -133,6 +136,12 @@ def _share(conclusion: Conclusion) -> str:
     return text if len(text) <= 12 else f"lossy {got / conclusion.shots:.0%}"
 
 
+def cause(conclusion: Conclusion) -> str:
+    """In a whole sentence, also where there is nothing to explain."""
+    usual = _UNTOLD if is_bad(conclusion) else _PROVED
+    return sentence(conclusion.cause or usual)
+
+
 def is_starred(conclusions: Iterable[Conclusion]) -> bool:
     """Has any cell the ``*`` that STATE_MARK explains?"""
     return any(conclusion.outcome is Outcome.STATE_POSSIBLE for conclusion in conclusions)
@@ -157,7 +166,7 @@ def whys(result: RunResult) -> list[Reason]:
 
 def remarks(result: RunResult) -> list[Reason]:
     """What is worth a word and is nobody's fault, and the notes on the run as a whole."""
-    return [*_reasons(result, _is_told), *(Reason("", _sentence(note)) for note in result.notes)]
+    return [*_reasons(result, _is_told), *(Reason("", sentence(note)) for note in result.notes)]
 
 
 def _is_told(conclusion: Conclusion) -> bool:
@@ -180,29 +189,37 @@ def _is_unjudged(conclusion: Conclusion) -> bool:
 
 def _reasons(result: RunResult, wanted: Callable[[Conclusion], bool]) -> Iterator[Reason]:
     """With the name of everything that a cause befell."""
-    found = lines(result.conclusions)
+    causes: dict[tuple[int, str], list[tuple[str, Conclusion]]] = {}
+    for name, conclusion in line_by_line(result.conclusions):
+        if wanted(conclusion):
+            key = rank(conclusion), conclusion.cause
+            causes.setdefault(key, []).append((name, conclusion))
+    for (place, cause), named in sorted(causes.items(), key=lambda item: item[0][0]):
+        worst = _BADNESS[place] if place < len(_BADNESS) else Verdict.SKIP
+        yield Reason(befell(named), sentence(cause or _UNTOLD), worst)
+
+
+def line_by_line(conclusions: Iterable[Conclusion]) -> Iterator[tuple[str, Conclusion]]:
+    """Each with its line's name, or with the title alone where no other line has it."""
+    found = lines(conclusions)
     titles = Counter(line.title for line in found)
-    causes: dict[tuple[int, str], dict[str, list[Cell]]] = {}
     for line in found:
         name = line.title if titles[line.title] == 1 else line.name
         for cell in CELLS:
-            conclusion = line.cells.get(cell)
-            if conclusion is not None and wanted(conclusion):
-                befell = causes.setdefault((rank(conclusion), conclusion.cause), {})
-                befell.setdefault(name, []).append(cell)
-    for (_, cause), befell in sorted(causes.items(), key=lambda item: item[0][0]):
-        yield Reason(_befell(befell), _sentence(cause or _UNTOLD))
+            if cell in line.cells:
+                yield name, line.cells[cell]
 
 
-def _befell(cells_by_name: Mapping[str, list[Cell]]) -> str:
+def befell(named: Iterable[tuple[str, Conclusion]]) -> str:
     """ "ESP IP 50 and AH IP 51, inbound new"."""
-    names_by_cells: dict[tuple[Cell, ...], list[str]] = {}
+    cells_by_name: dict[str, list[str]] = {}
+    for name, conclusion in named:
+        cell = f"{conclusion.check.direction} {conclusion.check.flow}"
+        cells_by_name.setdefault(name, []).append(cell)
+    names_by_cells: dict[tuple[str, ...], list[str]] = {}
     for name, cells in cells_by_name.items():
         names_by_cells.setdefault(tuple(cells), []).append(name)
-    return "; ".join(
-        f"{_and(names)}, {_and([' '.join(cell) for cell in cells])}"
-        for cells, names in names_by_cells.items()
-    )
+    return "; ".join(f"{_and(names)}, {_and([*cells])}" for cells, names in names_by_cells.items())
 
 
 def summary(result: RunResult) -> Summary:
@@ -249,7 +266,7 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

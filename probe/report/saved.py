@@ -85,8 +85,7 @@ def _stamp(data: bytes) -> _Stamp:
         raise SavedError(f"not {OURS}: {error}") from error
     except (RecursionError, UnicodeDecodeError) as error:
         raise SavedError(f"not {OURS}: {error}") from error
-    if stamp.trace is not None or stamp.state_of is not None:
-        other = "trace" if stamp.trace is not None else "state"
+    if other := stamp.other_command:
         raise SavedError(f"this is what `probe {other} --json` writes, and not {OURS}")
     if not isinstance(stamp.schema, int) or isinstance(stamp.schema, bool):
         raise SavedError(f"not {OURS}: it has no schema number")
@@ -120,7 +119,14 @@ class _Stamp(msgspec.Struct):
     schema: object = None
     trace: object = None
     state_of: object = None
+    diff: object = None
     near: object = None
+
+    @property
+    def other_command(self) -> str:
+        """That writes JSON of the same schema number, but of another shape; "" for `probe run`."""
+        shapes = {"trace": self.trace, "state": self.state_of, "diff": self.diff}
+        return next((name for name, value in shapes.items() if value is not None), "")
 
     @property
     def by(self) -> str:

@@ -1,0 +1,198 @@
+"""What changed between two runs, for a person and for a program. What is worse stands first."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from probe.compare import Change, Comparison, Difference
+from probe.report import matrix
+from probe.report.json import check, rfc3339
+from probe.report.matrix import plain, sentence
+from probe.result import Conclusion, Host, RunResult, Verdict
+
+SCHEMA = 1
+
+_WORDS = {
+    Change.WORSE: "WORSE",
+    Change.UNCLEAR: "UNCLEAR",
+    Change.BETTER: "better",
+    Change.OTHER: "changed",
+}
+_SGR = {Change.WORSE: "1;31", Change.UNCLEAR: "35"}
+_TAILS = {
+    Change.WORSE: "worse",
+    Change.UNCLEAR: "cannot be told",
+    Change.BETTER: "better",
+    Change.OTHER: "changed otherwise",
+    Change.SAME: "as before",
+}
+
+
+def render(found: Comparison, *, colour: bool, width: int = 80) -> str:
+    """The whole comparison, without a newline at its end."""
+    parts = [
+        "\n".join(_head(found)),
+        _block("DOUBT", found.doubts, width),
+        *(_block(word, _told(found, change), width) for change, word in _WORDS.items()),
+        _block("PATH", found.path, width),
+        _block("same", _same(found), width),
+        summary(found, colour=colour, width=width),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def summary(found: Comparison, *, colour: bool, width: int = 80) -> str:
+    """The last line alone, which says it all."""
+    counts = Counter(difference.change for difference in found.differences)
+    present = [change for change in Change if counts[change]]
+    if not present:
+        return "UNCLEAR: neither run asked anything."
+    worst, *others = present
+    text = f"{counts[worst]} of {counts.total()} checks {_be(counts[worst], worst)}"
+    text += "".join(f", {counts[change]} {_TAILS[change]}" for change in others)
+    title = _WORDS.get(worst, "") if worst in _SGR else "NOT WORSE"
+    told = _wrap(f"{title}: {text}.", width)
+    return f"\x1b[{_SGR.get(worst, '32')}m{told}\x1b[0m" if colour else told
+
+
+def _be(number: int, change: Change) -> str:
+    verb = "" if change is Change.UNCLEAR else "is " if number == 1 else "are "
+    return f"{verb}{_TAILS[change]}"
+
+
+def _head(found: Comparison) -> Iterator[str]:
+    for when, run in (("before", found.before), ("after", found.after)):
+        started = datetime.fromtimestamp(run.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        yield plain(f"{when:<6}  {started}, {matrix.about(run)}")
+    near, far = (_name(host) for host in (found.after.near, found.after.far))
+    yield plain(f"near {near} → far {far}")
+
+
+def _name(host: Host) -> str:
+    return f"{host.address} ({host.name})" if host.name else host.address
+
+
+def _told(found: Comparison, change: Change) -> Iterator[str]:
+    """One paragraph for all that changed in the same way for the same cause."""
+    names = _names(found)
+    alike: dict[tuple[str, str], list[tuple[str, Conclusion]]] = {}
+    for difference in found.of(change):
+        known = difference.known
+        key = (_step(difference), _cause(difference))
+        alike.setdefault(key, []).append((names[id(known)], known))
+    for (step, cause), named in alike.items():
+        yield f"{matrix.befell(named)}: {step}. {cause}".rstrip()
+
+
+def _names(found: Comparison) -> dict[int, str]:
+    runs = (found.before, found.after)
+    return {id(c): name for run in runs for name, c in matrix.line_by_line(run.conclusions)}
+
+
+def _step(difference: Difference) -> str:
+    was, now = difference.before, difference.after
+    if was is None and now is not None:
+        return f"not asked before, now {matrix.word(now)}"
+    if now is None and was is not None:
+        return f"{matrix.word(was)} before, not asked after"
+    assert was is not None
+    assert now is not None
+    text = f"{matrix.word(was)} → {matrix.word(now)}"
+    if was.expected is not now.expected:
+        text += f" (expected: {was.expected} before, {now.expected} after)"
+    return text
+
+
+def _cause(difference: Difference) -> str:
+    """Why it is now as it is; of what is well again, why it was not."""
+    was, now = difference.before, difference.after
+    if now is None:
+        return ""
+    if now.cause:
+        return sentence(now.cause)
+    if was is not None and was.cause and matrix.is_bad(was):
+        return f"Before: {sentence(was.cause)}"
+    return ""
+
+
+def _same(found: Comparison) -> Iterator[str]:
+    same = [d.known for d in found.of(Change.SAME)]
+    if not same:
+        return
+    words = Counter(c.verdict for c in same)
+    told = ", ".join(f"{words[verdict]} {verdict}" for verdict in Verdict if words[verdict])
+    yield f"{len(same)} checks: {told}"
+    if starred := sum(1 for c in same if matrix.is_starred([c])):
+        yield (
+            f"{starred} of them are pass* in both runs: proved neither before nor now (a quiet "
+            "path, --alias or --fresh proves it)"
+        )
+
+
+# -- for programs ----------------------------------------------------------------------------------
+
+
+def render_json(found: Comparison) -> str:
+    """The whole object, in ASCII, without a newline at its end."""
+    counts = Counter(difference.change for difference in found.differences)
+    return json.dumps(
+        {
+            "schema": SCHEMA,
+            "diff": {change.value: counts[change] for change in Change},
+            "before": _run(found.before),
+            "after": _run(found.after),
+            "doubts": list(found.doubts),
+            "path": list(found.path),
+            "changes": [
+                {
+                    "change": difference.change,
+                    "before": _check(difference.before),
+                    "after": _check(difference.after),
+                }
+                for difference in found.differences
+                if difference.change is not Change.SAME
+            ],
+        },
+        indent=1,
+        allow_nan=False,
+    )
+
+
+def _run(run: RunResult) -> dict[str, object]:
+    return {
+        "scenario": run.scenario,
+        "started": rfc3339(run.started),
+        "complete": run.complete,
+        "near": run.near.address,
+        "far": run.far.address,
+        "version": run.near.version,
+        "options": list(run.options),
+    }
+
+
+def _check(conclusion: Conclusion | None) -> dict[str, object] | None:
+    """As in a run's own JSON, but for the evidence."""
+    if conclusion is None:
+        return None
+    return {name: value for name, value in check(conclusion).items() if name != "evidence"}
+
+
+# -- the terminal ----------------------------------------------------------------------------------
+
+
+def _block(word: str, paragraphs: Iterable[str], width: int) -> str:
+    return "\n".join(_wrap(sentence(text), width, f"{word}  ") for text in paragraphs)
+
+
+def _wrap(text: str, width: int, prefix: str = "") -> str:
+    return textwrap.fill(
+        plain(text),
+        width,
+        initial_indent=prefix,
+        subsequent_indent=" " * len(prefix),
+        break_on_hyphens=False,
+    )
