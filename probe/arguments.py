@@ -117,17 +117,22 @@ def places(options: argparse.Namespace) -> dict[str, str]:
     return {form: place for form, place in found.items() if place is not None}
 
 
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """How much of a result is printed."""
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument(
+        "-v", "--verbose", action="store_true", help="show what was seen of each shot"
+    )
+    either.add_argument("-q", "--quiet", action="store_true", help="print the summary line only")
+
+
 def add_test(parser: argparse.ArgumentParser) -> None:
     """What to send, and what to make of it."""
     add = parser.add_argument
     add("--scenario", default="kb233256", metavar="NAME|FILE", help="default: kb233256")
     add("--only", type=kinds, default=(), metavar="KIND,…", help="only these kinds")
     add("--direction", choices=DIRECTIONS, default="both", help="of the new flows (default: both)")
-    verbosity = parser.add_mutually_exclusive_group()
-    verbosity.add_argument(
-        "-v", "--verbose", action="store_true", help="show what was seen of each shot"
-    )
-    verbosity.add_argument("-q", "--quiet", action="store_true", help="print the summary line only")
+    add_verbosity(parser)
     add("--strict", action="store_true", help="what state may have let through is a failure")
     add(
         "--state-timeout",

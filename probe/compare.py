@@ -29,6 +29,7 @@ class Change(StrEnum):
     UNCLEAR = "unclear"  # it may be worse, and this cannot be told from these two runs
     BETTER = "better"
     OTHER = "other"  # neither worse nor better: refused by another router, lost and now refused
+    FOLLOWS = "follows"  # a reply, of which there is nothing to say but what its request says
     SAME = "same"
 
 
@@ -65,15 +66,15 @@ class Comparison:
 
 def compare(before: RunResult, after: RunResult) -> Comparison:
     pairs = list(_pairs(before.conclusions, after.conclusions))
-    worse = {
+    moved = {
         was.check.number
         for was, now in pairs
-        if was and now and _change(was, now) is Change.WORSE and was.check.flow is Flow.NEW
+        if was and now and _change(was, now) not in (Change.SAME, Change.UNCLEAR)
     }
     return Comparison(
         before,
         after,
-        tuple(Difference(_judge(was, now, worse), was, now) for was, now in pairs),
+        tuple(Difference(_judge(was, now, moved), was, now) for was, now in pairs),
         tuple(_doubts(before, after)),
         tuple(_path(before, after)),
     )
@@ -135,19 +136,26 @@ def _with_label(conclusion: Conclusion) -> _Key:
 # -- better or worse -------------------------------------------------------------------------------
 
 
-def _judge(was: Conclusion | None, now: Conclusion | None, worse: set[int]) -> Change:
+def _judge(was: Conclusion | None, now: Conclusion | None, moved: set[int]) -> Change:
+    """``moved``: numbers, in the run before, of the checks that changed."""
     if was is not None and now is not None:
         change = _change(was, now)
-        follows = was.check.flow is Flow.REPLY and was.check.partner in worse
-        if follows and now.outcome is Outcome.NOT_APPLICABLE:
-            return Change.OTHER  # that there is nothing to reply to, its request says
+        if _has_nothing_to_say(was, now) and was.check.partner in moved and not _badness(now):
+            return Change.FOLLOWS
     elif now is not None:
         change = Change.UNCLEAR if _badness(now) else Change.OTHER
     else:
-        change = Change.OTHER if was is None or _badness(was) else Change.UNCLEAR
+        good = was is not None and _is_known(was) and not _badness(was)
+        change = Change.UNCLEAR if good else Change.OTHER
     known = now or was
     unjudged = known is not None and known.expected is Expect.ANY
     return Change.OTHER if change is Change.UNCLEAR and unjudged else change
+
+
+def _has_nothing_to_say(was: Conclusion, now: Conclusion) -> bool:
+    """A reply that had no request in one of the two runs."""
+    moot = (was.outcome, now.outcome).count(Outcome.NOT_APPLICABLE)
+    return was.check.flow is Flow.REPLY and moot == 1
 
 
 def _change(was: Conclusion, now: Conclusion) -> Change:

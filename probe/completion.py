@@ -71,7 +71,8 @@ def _values(action: argparse.Action) -> Values:
     metavar = str(action.metavar or "")
     known = {"KIND,…": "kind", "KIND": "kind", "NAME|FILE": "scenario"}.get(metavar, action.dest)
     words = _names().get(known, tuple)()
-    return Values(words, several="…" in metavar, file="FILE" in metavar)
+    file = "FILE" in metavar or metavar in ("BEFORE", "AFTER")
+    return Values(words, several="…" in metavar, file=file)
 
 
 @cache

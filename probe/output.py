@@ -9,7 +9,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from probe.result import RunResult
 
 WRONG, UNTESTED, INTERRUPTED = 2, 3, 130  # exit codes
 
@@ -96,13 +101,40 @@ def append(path: str, line: str, *, complain: bool) -> bool:
     return True
 
 
+def deliver(result: RunResult, places: Mapping[str, str], options: Namespace) -> bool:
+    """Writes ``result`` in every form asked for, and prints it as a table.
+
+    ``places``: form → file, or "-". False when one of the files could not be written after all;
+    the others are.
+    """
+    from probe.report import evidence, render, table
+
+    to_stdout = [form for form, place in places.items() if place == "-"]
+    stream = sys.stderr if to_stdout else sys.stdout
+    written = [
+        write(place, render(form, result))
+        for form, place in places.items()
+        if form not in to_stdout
+    ]
+    if result.error:
+        say(f"probe: {result.error}", sys.stderr)
+    seen = any(conclusion.shots for conclusion in result.conclusions)
+    if seen or not result.error:
+        columns = width(stream)
+        if options.verbose:
+            say(f"{evidence.render(result, columns)}\n", stream)
+        draw = table.summary if options.quiet else table.render
+        say(draw(result, colour=wants_colour(stream), width=columns), stream)
+    for form in to_stdout:
+        emit(render(form, result))
+    return all(written)
+
+
 def emit(content: str | bytes) -> None:
-    """To standard output, and nothing else."""
-    if isinstance(content, str):
-        say(content)
-        return
+    """To standard output, octet for octet what a file would get."""
     try:
-        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(_octets(content))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         _silence(sys.stdout)
@@ -145,6 +177,9 @@ def check_places(places: Mapping[str, str]) -> None:
         both = " and ".join(f"--{form} -" for form in to_stdout)
         raise NoPlace(f"{both}: only one of them can have standard output")
     for form, place in places.items():
+        other = next((o for o, taken in places.items() if o != form and taken == place), None)
+        if place != "-" and other:
+            raise NoPlace(f"--{form} {place}: --{other} goes there")
         if place != "-" and (why := _why_not(Path(place))):
             raise NoPlace(f"--{form} {place}: {why}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent.model import Check, Direction, Flow
+from agent.model import Check, Direction, Event, Flow, Icmp, Side, Sighting
 from probe.naming import service
 from probe.result import Conclusion, Expect, Host, Outcome, PathFacts, RunResult, Verdict
 from scenarios import CELLS, Row
@@ -117,3 +117,31 @@ def lost(kind: str) -> tuple[Conclusion, ...]:
 
 def only(conclusion_rows: tuple[Conclusion, ...], direction: Direction) -> tuple[Conclusion, ...]:
     return tuple(c for c in conclusion_rows if c.check.direction is direction)
+
+
+def refused_ike() -> RunResult:
+    """One kind that passes and one that a firewall refuses, with what was seen of it."""
+    seen = (
+        Sighting(
+            Side.NEAR, Event.LEFT, 4, 1, 1_700_000_000.5, "10.0.0.1", "10.0.0.5", 500, 500, 64, 272
+        ),
+        Sighting(
+            Side.NEAR,
+            Event.REFUSED,
+            check=4,
+            shot=1,
+            time=1_700_000_000.500125,
+            source="10.0.0.254",
+            destination="10.0.0.1",
+            icmp=Icmp(3, 13, "10.0.0.254"),
+        ),
+    )
+    ike = row(
+        Row("ike"),
+        Outcome.REFUSED,
+        Outcome.NOT_APPLICABLE,
+        Outcome.DELIVERED,
+        Outcome.NOT_APPLICABLE,
+        causes={Outcome.REFUSED: "10.0.0.254 answered: prohibited by a filter"},
+    )
+    return result(whole("esp"), (replace(ike[0], evidence=seen), *ike[1:]))

@@ -3,4 +3,15 @@
 A new command is a new module, named here in the place where ``probe --help`` shows it.
 """
 
-NAMES = ("run", "trace", "state", "watch", "lab", "scenarios", "keygen", "completion")
+NAMES = (
+    "run",
+    "trace",
+    "state",
+    "watch",
+    "lab",
+    "show",
+    "diff",
+    "scenarios",
+    "keygen",
+    "completion",
+)

@@ -17,9 +17,10 @@ worse, what cannot be told, what is better, what changed otherwise.
 """
 EPILOG = """\
 examples:
-  probe run --peer 10.0.0.5 --json before.json    then change the firewall, and
+  probe run --peer 10.0.0.5 --json before.json
+      and then, when the firewall has been changed
   probe run --peer 10.0.0.5 --fresh wait --json after.json
-  probe diff before.json after.json && echo "nothing is worse"
+  probe diff before.json after.json
 
 A firewall goes on passing what it tracks after its rule is gone, so a check
 that was proved before and is pass* after cannot be told: --fresh wait, or
@@ -38,7 +39,6 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="what changed between two saved runs?",
         description=DESCRIPTION,
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     diff.set_defaults(command=run)
     diff.add_argument("before", metavar="BEFORE", help="a saved run; - is standard input")

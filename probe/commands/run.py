@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from probe import arguments, output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
-    from probe.run import Finished, Request
+    from probe.run import Request
 
 EPILOG = """\
 examples:
@@ -59,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     except (KeyFileError, ScenarioError, WrongRequest, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     with output.uninterrupted():
-        written = _show(finished, places, options)
+        written = output.deliver(finished.result, places, options)
     return exit_code(finished) if written or finished.interrupted else output.WRONG
 
 
@@ -88,30 +87,3 @@ def asked_for(options: argparse.Namespace, key: bytes) -> Request:
             options.shots, options.timeout, options.state_timeout, options.fresh == "wait"
         ),
     )
-
-
-def _show(finished: Finished, places: dict[str, str], options: argparse.Namespace) -> bool:
-    """False when one of the files could not be written after all."""
-    from probe.report import evidence, render, table
-
-    result = finished.result
-    to_stdout = [form for form, place in places.items() if place == "-"]
-    stream = sys.stderr if to_stdout else sys.stdout
-    written = [
-        output.write(place, render(form, result))
-        for form, place in places.items()
-        if form not in to_stdout
-    ]
-    if finished.error:
-        output.say(f"probe: {finished.error}", sys.stderr)
-    seen = any(conclusion.shots for conclusion in result.conclusions)
-    if seen or not finished.error:
-        width = output.width(stream)
-        colour = output.wants_colour(stream)
-        if options.verbose:
-            output.say(f"{evidence.render(result, width)}\n", stream)
-        draw = table.summary if options.quiet else table.render
-        output.say(draw(result, colour=colour, width=width), stream)
-    for form in to_stdout:
-        output.emit(render(form, result))
-    return all(written)

@@ -14,7 +14,7 @@ EPILOG = """\
 examples:
   probe show result.json
   probe show result.json --html report.html
-  ssh host probe run --peer 10.0.0.5 --json - | probe show - --junit report.xml
+  probe show - --junit report.xml    what `probe run --json -` prints elsewhere
 
 exit codes: 0 shown, whatever the run concluded; 2 the file is wrong
 """
@@ -27,7 +27,6 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="show a saved run again, or write it in another form",
         description="Draws what `probe run --json FILE` saved. Sends nothing.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     show.set_defaults(command=run)
     show.add_argument("file", metavar="FILE", help="a saved run; - is standard input")

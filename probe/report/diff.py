@@ -12,7 +12,7 @@ from probe.compare import Change, Comparison, Difference
 from probe.report import matrix
 from probe.report.json import check, rfc3339
 from probe.report.matrix import plain, sentence
-from probe.result import Conclusion, Host, RunResult, Verdict
+from probe.result import Conclusion, Host, Outcome, RunResult, Verdict
 
 SCHEMA = 1
 
@@ -28,6 +28,7 @@ _TAILS = {
     Change.UNCLEAR: "cannot be told",
     Change.BETTER: "better",
     Change.OTHER: "changed otherwise",
+    Change.FOLLOWS: "follow from these",
     Change.SAME: "as before",
 }
 
@@ -39,7 +40,7 @@ def render(found: Comparison, *, colour: bool, width: int = 80) -> str:
         _block("DOUBT", found.doubts, width),
         *(_block(word, _told(found, change), width) for change, word in _WORDS.items()),
         _block("PATH", found.path, width),
-        _block("same", _same(found), width),
+        _block("same", _rest(found), width),
         summary(found, colour=colour, width=width),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -79,13 +80,12 @@ def _name(host: Host) -> str:
 def _told(found: Comparison, change: Change) -> Iterator[str]:
     """One paragraph for all that changed in the same way for the same cause."""
     names = _names(found)
-    alike: dict[tuple[str, str], list[tuple[str, Conclusion]]] = {}
+    alike: dict[str, list[tuple[str, Conclusion]]] = {}
     for difference in found.of(change):
         known = difference.known
-        key = (_step(difference), _cause(difference))
-        alike.setdefault(key, []).append((names[id(known)], known))
-    for (step, cause), named in alike.items():
-        yield f"{matrix.befell(named)}: {step}. {cause}".rstrip()
+        alike.setdefault(_step(difference), []).append((names[id(known)], known))
+    for step, named in alike.items():
+        yield f"{matrix.befell(named)}, {step}"
 
 
 def _names(found: Comparison) -> dict[int, str]:
@@ -94,32 +94,28 @@ def _names(found: Comparison) -> dict[int, str]:
 
 
 def _step(difference: Difference) -> str:
-    was, now = difference.before, difference.after
-    if was is None and now is not None:
-        return f"not asked before, now {matrix.word(now)}"
-    if now is None and was is not None:
-        return f"{matrix.word(was)} before, not asked after"
-    assert was is not None
-    assert now is not None
-    text = f"{matrix.word(was)} → {matrix.word(now)}"
-    if was.expected is not now.expected:
-        text += f" (expected: {was.expected} before, {now.expected} after)"
-    return text
-
-
-def _cause(difference: Difference) -> str:
-    """Why it is now as it is; of what is well again, why it was not."""
+    """ "was pass and is LOST: 11 shots left far …"; of what is well again, why it was not."""
     was, now = difference.before, difference.after
     if now is None:
-        return ""
-    if now.cause:
-        return sentence(now.cause)
-    if was is not None and was.cause and matrix.is_bad(was):
-        return f"Before: {sentence(was.cause)}"
-    return ""
+        return f"was {_state(difference.known)} and was not asked after"
+    before = "was not asked before"
+    if was is not None:
+        before = f"was {_state(was)}"
+        if was.cause and matrix.is_bad(was) and not matrix.is_bad(now):
+            before += f" ({was.cause.rstrip('.')})"
+        if was.expected is not now.expected:
+            before += f", with {was.expected} expected, not {now.expected} as now,"
+    return f"{before} and is {_state(now)}" + (f": {now.cause}" if now.cause else "")
 
 
-def _same(found: Comparison) -> Iterator[str]:
+def _state(conclusion: Conclusion) -> str:
+    """The table's word, where that is one."""
+    words = {Outcome.NOT_APPLICABLE: "not to be asked", Outcome.UNOBSERVED: "not observed"}
+    return words.get(conclusion.outcome) or matrix.word(conclusion)
+
+
+def _rest(found: Comparison) -> Iterator[str]:
+    """What did not change, in a line."""
     same = [d.known for d in found.of(Change.SAME)]
     if not same:
         return
@@ -128,7 +124,7 @@ def _same(found: Comparison) -> Iterator[str]:
     yield f"{len(same)} checks: {told}"
     if starred := sum(1 for c in same if matrix.is_starred([c])):
         yield (
-            f"{starred} of them are pass* in both runs: proved neither before nor now (a quiet "
+            f"{starred} of them {'is' if starred == 1 else 'are'} pass* in both runs: proved neither before nor now (a quiet "
             "path, --alias or --fresh proves it)"
         )
 

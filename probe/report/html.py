@@ -122,7 +122,7 @@ def _time(seconds: float) -> Element:
 
 def _reason(reason: Reason) -> Element:
     befell = el("b", reason.befell) if reason.befell else None
-    return el("li", befell, el("span", reason.cause), class_=reason.verdict)
+    return el("li", befell, el("span", _capital(reason.cause)), class_=reason.verdict)
 
 
 def _table(lines: list[Line], anchors: dict[int, str]) -> Iterator[Element]:
@@ -181,7 +181,7 @@ def _path(result: RunResult, found: Picture) -> Iterator[Element | None]:
         words = f"{check.direction}{' reply' if check.flow == 'reply' else ''}: {arrow.where}"
         rows += [
             el("div", "" if again else arrow.name, class_="kind"),
-            el("div", track.draw(arrow, f"{arrow.name}, {words}"), class_="track"),
+            el("div", track.draw(arrow), class_="track"),
             el("div", words, class_=f"end {arrow.conclusion.verdict}"),
         ]
         before = arrow.name
@@ -223,7 +223,7 @@ def _details(conclusion: Conclusion, name: str, anchor: str) -> Element:
             " ",
             el("span", counts, class_="faint"),
         ),
-        el("p", f"{matrix.cause(conclusion)}{wanted}", id=anchor, class_="cause"),
+        el("p", f"{_capital(matrix.cause(conclusion))}{wanted}", id=anchor, class_="cause"),
         el("ul", *shots, class_="shots") if shots else None,
         class_=conclusion.verdict,
         **({"open": "open"} if matrix.is_bad(conclusion) else {}),
@@ -263,3 +263,8 @@ def _versions(result: RunResult) -> str:
 
 def _mtu(mtu: PathMtu) -> str:
     return f"{mtu.octets:,} octets" + (f" (stopped at {mtu.stopped:,})" if mtu.stopped else "")
+
+
+def _capital(text: str) -> str:
+    """A sentence that stands alone here, and behind a colon elsewhere."""
+    return text[:1].upper() + text[1:]

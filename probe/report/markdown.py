@@ -16,7 +16,7 @@ from probe.report.matrix import Line, Reason, plain
 from probe.result import Conclusion, Host, RunResult
 from scenarios import CELLS
 
-_MARKUP = re.compile(r"[\\`*_{}\[\]|~#]|^[-+]|^\d+(?=[.)] )")
+_MARKUP = re.compile(r"[\\`*_{}\[\]|~#]|^[-+](?= )|^\d+(?=[.)] )")
 _CALLS = re.compile(r"[@#!](?=\w)|:(?=//)")  # @somebody, #12, !34, http://: becomes a link
 _APART = "&#8203;"  # has no width
 

@@ -37,7 +37,8 @@ _WORDS = {
 _THROUGH = (Outcome.DELIVERED, Outcome.STATE_POSSIBLE)
 _UNTOLD = "it got through whole, and was not to"  # the only cause that needs no words of its own
 
-_PROVED = "it arrived whole, and nothing earlier can have opened the way"
+_WHOLE = "it arrived whole"
+_PROVED = f"{_WHOLE}, and nothing earlier can have opened the way"
 
 
 @dataclass(slots=True)
@@ -138,7 +139,8 @@ def _share(conclusion: Conclusion) -> str:
 
 def cause(conclusion: Conclusion) -> str:
     """In a whole sentence, also where there is nothing to explain."""
-    usual = _UNTOLD if is_bad(conclusion) else _PROVED
+    usual = _PROVED if conclusion.check.flow is Flow.NEW else _WHOLE
+    usual = _UNTOLD if is_bad(conclusion) else usual
     return sentence(conclusion.cause or usual)
 
 

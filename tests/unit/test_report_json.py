@@ -9,41 +9,11 @@ from typing import Any
 
 import pytest
 
-from agent.model import Event, Icmp, Side, Sighting
 from probe.report.json import render
-from probe.result import Outcome, PathFacts, RunResult
-from scenarios import Row
-from tests.samples import result, row, whole
+from probe.result import PathFacts
+from tests.samples import refused_ike, result, whole
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report.json"
-
-
-def refused_ike() -> RunResult:
-    """One kind that passes and one that a firewall refuses, with what was seen of it."""
-    seen = (
-        Sighting(
-            Side.NEAR, Event.LEFT, 4, 1, 1_700_000_000.5, "10.0.0.1", "10.0.0.5", 500, 500, 64, 272
-        ),
-        Sighting(
-            Side.NEAR,
-            Event.REFUSED,
-            check=4,
-            shot=1,
-            time=1_700_000_000.500125,
-            source="10.0.0.254",
-            destination="10.0.0.1",
-            icmp=Icmp(3, 13, "10.0.0.254"),
-        ),
-    )
-    ike = row(
-        Row("ike"),
-        Outcome.REFUSED,
-        Outcome.NOT_APPLICABLE,
-        Outcome.DELIVERED,
-        Outcome.NOT_APPLICABLE,
-        causes={Outcome.REFUSED: "10.0.0.254 answered: prohibited by a filter"},
-    )
-    return result(whole("esp"), (replace(ike[0], evidence=seen), *ike[1:]))
 
 
 def test_golden() -> None:
