@@ -123,8 +123,9 @@ def _rest(found: Comparison) -> Iterator[str]:
     told = ", ".join(f"{words[verdict]} {verdict}" for verdict in Verdict if words[verdict])
     yield f"{len(same)} checks: {told}"
     if starred := sum(1 for c in same if matrix.is_starred([c])):
+        be = "is" if starred == 1 else "are"
         yield (
-            f"{starred} of them {'is' if starred == 1 else 'are'} pass* in both runs: proved neither before nor now (a quiet "
+            f"{starred} of them {be} pass* in both runs: proved neither before nor now (a quiet "
             "path, --alias or --fresh proves it)"
         )
 
