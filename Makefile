@@ -19,7 +19,7 @@ BIN := .venv/bin
 READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
-TEST_PACKAGES := fish prometheus tshark zsh
+TEST_PACKAGES := chromium fish fonts-dejavu-core poppler-utils prometheus tshark zsh
 ROUNDS ?= 10
 CASES ?= 500
 RUNS ?= 200

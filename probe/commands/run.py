@@ -18,6 +18,7 @@ EPILOG = """\
 examples:
   probe run --peer 10.0.0.5                the KB's whole list, both directions
   probe run --peer 10.0.0.5 --only esp,ike --json result.json
+  probe run --peer 10.0.0.5 --html report.html --junit report.xml
   probe run --peer 10.0.0.5 --scenario client-to-dc -v
 
 exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be

@@ -13,7 +13,7 @@ from probe.compare import Change, Comparison, compare
 from probe.result import Conclusion, Outcome, PathFacts, PathMtu, RunResult, Verdict
 from scenarios import CELLS, Expect, Row
 from tests.samples import FAR, NEAR, lost, result, row, whole
-from tests.unit.test_saved import RESULTS
+from tests.unit.random_results import RESULTS
 
 PASS, STATE, LOST, MOOT = (
     Outcome.DELIVERED,

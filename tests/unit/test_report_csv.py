@@ -13,7 +13,7 @@ from hypothesis import given
 from probe.report.csv import COLUMNS, render
 from probe.result import RunResult
 from tests.samples import refused_ike, result, whole
-from tests.unit.test_saved import RESULTS
+from tests.unit.random_results import RESULTS
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report.csv"
 

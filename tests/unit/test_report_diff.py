@@ -14,7 +14,7 @@ from probe.report.saved import load
 from probe.result import Outcome, RunResult
 from scenarios import Row
 from tests.samples import lost, refused_ike, result, row, whole
-from tests.unit.test_saved import RESULTS
+from tests.unit.random_results import RESULTS
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "diff.txt"
 PASS, STATE, MOOT = Outcome.DELIVERED, Outcome.STATE_POSSIBLE, Outcome.NOT_APPLICABLE

@@ -13,7 +13,7 @@ from probe.report.markdown import render
 from probe.result import Outcome, RunResult
 from scenarios import Row
 from tests.samples import FAR, lost, refused_ike, result, row, whole
-from tests.unit.test_saved import RESULTS
+from tests.unit.random_results import RESULTS
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "report.md"
 
