@@ -12,7 +12,7 @@ import io
 from datetime import UTC, datetime
 
 from probe.naming import service
-from probe.report.matrix import plain
+from probe.report.text import plain
 from probe.result import Conclusion, RunResult
 
 COLUMNS = (

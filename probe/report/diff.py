@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from probe.compare import Change, Comparison, Difference
 from probe.report import matrix
 from probe.report.json import check, rfc3339
-from probe.report.matrix import plain, sentence
+from probe.report.text import block, plain, sentence, wrap
 from probe.result import Conclusion, Host, Outcome, RunResult, Verdict
 
 SCHEMA = 1
@@ -35,12 +34,18 @@ _TAILS = {
 
 def render(found: Comparison, *, colour: bool, width: int = 80) -> str:
     """The whole comparison, without a newline at its end."""
+    told = {
+        "DOUBT": found.doubts,
+        **{word: _told(found, change) for change, word in _WORDS.items()},
+        "PATH": found.path,
+        "same": _rest(found),
+    }
     parts = [
         "\n".join(_head(found)),
-        _block("DOUBT", found.doubts, width),
-        *(_block(word, _told(found, change), width) for change, word in _WORDS.items()),
-        _block("PATH", found.path, width),
-        _block("same", _rest(found), width),
+        *(
+            block(((f"{word}  ", sentence(text)) for text in paragraphs), width)
+            for word, paragraphs in told.items()
+        ),
         summary(found, colour=colour, width=width),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -56,7 +61,7 @@ def summary(found: Comparison, *, colour: bool, width: int = 80) -> str:
     text = f"{counts[worst]} of {counts.total()} checks {_be(counts[worst], worst)}"
     text += "".join(f", {counts[change]} {_TAILS[change]}" for change in others)
     title = _WORDS.get(worst, "") if worst in _SGR else "NOT WORSE"
-    told = _wrap(f"{title}: {text}.", width)
+    told = wrap(f"{title}: {text}.", width)
     return f"\x1b[{_SGR.get(worst, '32')}m{told}\x1b[0m" if colour else told
 
 
@@ -176,20 +181,3 @@ def _check(conclusion: Conclusion | None) -> dict[str, object] | None:
     if conclusion is None:
         return None
     return {name: value for name, value in check(conclusion).items() if name != "evidence"}
-
-
-# -- the terminal ----------------------------------------------------------------------------------
-
-
-def _block(word: str, paragraphs: Iterable[str], width: int) -> str:
-    return "\n".join(_wrap(sentence(text), width, f"{word}  ") for text in paragraphs)
-
-
-def _wrap(text: str, width: int, prefix: str = "") -> str:
-    return textwrap.fill(
-        plain(text),
-        width,
-        initial_indent=prefix,
-        subsequent_indent=" " * len(prefix),
-        break_on_hyphens=False,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from probe.report.matrix import plain
+from probe.report.text import plain
 
 _BLOCKS = {"head", "body", "header", "section", "table", "tr", "div", "svg", "details", "p", "li"}
 

@@ -14,7 +14,8 @@ from itertools import groupby
 from agent.model import Check, Event, Sighting
 from agent.wire.icmp import describe
 from probe.naming import carrier, service
-from probe.report.matrix import plain, rank
+from probe.report.matrix import rank
+from probe.report.text import plain
 from probe.result import Conclusion, RunResult
 from probe.tracks import origin
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from agent.model import Sighting
 from probe.advise import advise
 from probe.report import evidence, matrix
-from probe.report.matrix import plain
+from probe.report.text import plain
 from probe.result import Conclusion, RunResult, Verdict
 
 _ELEMENTS = {

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 
 from probe.advise import advise
 from probe.report import matrix
-from probe.report.matrix import Line, Reason, plain
+from probe.report.matrix import Line, Reason
+from probe.report.text import plain
 from probe.result import Conclusion, Host, RunResult
 from scenarios import CELLS
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from agent.model import Flow
 from probe.naming import carrier, service
+from probe.report.text import plain, sentence
 from probe.result import Conclusion, Expect, Outcome, RunResult, Verdict
 from scenarios import CELLS, Cell
 
@@ -258,18 +259,6 @@ def about(result: RunResult) -> str:
     return ", ".join(
         [result.scenario, *(f"IPv{family}" for family in families), f"{result.seconds:.1f} s"]
     )
-
-
-def plain(text: str) -> str:
-    """Nothing that a far host says may steer the terminal, or break a file's syntax.
-
-    What is left is legal in XML 1.0 as well, which has no word for control characters.
-    """
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _and(words: list[str]) -> str:

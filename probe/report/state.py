@@ -6,13 +6,13 @@ The JSON is one object, schema 1, always whole. Keys are only ever added within 
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from probe.hold import Held
 from probe.memory import CUSTOMARY, MARGIN, Asked, State, StateResult, Trial
 from probe.naming import service
+from probe.report.text import plain, wrap
 from probe.result import Host
 
 SCHEMA = 1
@@ -35,13 +35,13 @@ def render(result: StateResult, *, colour: bool, width: int = 80) -> str:
     if finding.missing:
         again = "; on a path like that, what fails is asked a second time"
         lost = f"The path lost {finding.missing} of {finding.sent} answers{again}."
-        parts.append(_wrap(lost, width))
+        parts.append(wrap(lost, width))
     notes = (*finding.remarks, *result.run.notes)
-    parts.append("\n".join(_wrap(_sentence(note), width, "NOTE  ") for note in notes))
-    meaning = [_wrap(_sentence(text), width, "- ") for text in _meaning(result)]
+    parts.append("\n".join(wrap(_sentence(note), width, "NOTE  ") for note in notes))
+    meaning = [wrap(_sentence(text), width, "- ") for text in _meaning(result)]
     if meaning:
         parts.append("\n".join(["WHAT IT MEANS", *meaning]))
-    parts.append(_paint(_wrap(_conclusion(result), width), result, colour))
+    parts.append(_paint(wrap(_conclusion(result), width), result, colour))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -51,10 +51,10 @@ def _header(result: StateResult, width: int) -> str:
         for side, host in (("near", result.run.near), ("far", result.run.far))
     )
     about = f"way back of {_name(result)}, IPv{result.family}, {result.run.seconds:.1f} s"
-    one_line = f"{_plain(near)} → {_plain(far)}   {about}"
+    one_line = f"{plain(near)} → {plain(far)}   {about}"
     if len(one_line) <= width:
         return one_line
-    return f"{_wrap(f'{near} → {far}', width)}\n{_wrap(about, width)}"
+    return f"{wrap(f'{near} → {far}', width)}\n{wrap(about, width)}"
 
 
 def _name(result: StateResult) -> str:
@@ -206,21 +206,6 @@ def _paint(text: str, result: StateResult, colour: bool) -> str:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
-def _plain(text: str) -> str:
-    """Nothing that a far host says may steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def _wrap(text: str, width: int, prefix: str = "") -> str:
-    return textwrap.fill(
-        _plain(text),
-        max(width, 2 * len(prefix), 1),
-        initial_indent=prefix,
-        subsequent_indent=" " * len(prefix),
-        break_on_hyphens=False,
-    )
 
 
 # -- for programs ------------------------------------------------------------------------------

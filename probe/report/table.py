@@ -6,12 +6,10 @@ first: in the rows, in the WHY lines, and in the summary that ends it all.
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable
-
 from probe.advise import advise
 from probe.report import matrix
-from probe.report.matrix import Line, plain
+from probe.report.matrix import Line
+from probe.report.text import block, plain, wrap
 from probe.result import RunResult, Verdict
 from scenarios import CELLS
 
@@ -29,13 +27,13 @@ def render(result: RunResult, *, colour: bool, width: int = 80) -> str:
     if lines:
         parts.append(_table(sorted(lines, key=lambda line: line.rank), colour, width))
     if matrix.is_starred(result.conclusions):
-        parts.append(_wrap(matrix.STATE_MARK, width, "* "))
+        parts.append(wrap(matrix.STATE_MARK, width, "* "))
     parts += [
-        _block((("WHY  ", reason.text) for reason in matrix.whys(result)), width),
-        _block((("NOTE  ", remark.text) for remark in matrix.remarks(result)), width),
+        block((("WHY  ", reason.text) for reason in matrix.whys(result)), width),
+        block((("NOTE  ", remark.text) for remark in matrix.remarks(result)), width),
     ]
     if rules := advise(result):
-        parts.append("WHAT TO DO\n" + _block((("- ", rule) for rule in rules), width))
+        parts.append("WHAT TO DO\n" + block((("- ", rule) for rule in rules), width))
     parts.append(summary(result, colour=colour, width=width))
     return "\n\n".join(part for part in parts if part)
 
@@ -43,7 +41,7 @@ def render(result: RunResult, *, colour: bool, width: int = 80) -> str:
 def summary(result: RunResult, *, colour: bool, width: int = 80) -> str:
     """The last line alone, which says it all."""
     verdict, text = matrix.summary(result)
-    return _paint(_wrap(text, width), verdict, colour)
+    return _paint(wrap(text, width), verdict, colour)
 
 
 def _header(result: RunResult, width: int) -> str:
@@ -55,7 +53,7 @@ def _header(result: RunResult, width: int) -> str:
     one_line = f"{ends}   {what}"
     if len(one_line) <= width:
         return one_line
-    return f"{_wrap(ends, width)}\n{_wrap(what, width)}"
+    return f"{wrap(ends, width)}\n{wrap(what, width)}"
 
 
 def _table(lines: list[Line], colour: bool, width: int) -> str:
@@ -76,7 +74,7 @@ def _table(lines: list[Line], colour: bool, width: int) -> str:
     for line, cells in zip(lines, words, strict=True):
         label = f"{line.title:<{pad}}  {line.carrier}".rstrip()
         if len(label) > room:
-            label = _wrap(line.name, room)
+            label = wrap(line.name, room)
         painted = (
             _paint(word, line.cells[cell].verdict, colour) if cell in line.cells else word
             for cell, word in zip(CELLS, cells, strict=True)
@@ -88,18 +86,3 @@ def _table(lines: list[Line], colour: bool, width: int) -> str:
 
 def _paint(text: str, verdict: Verdict, colour: bool) -> str:
     return f"\x1b[{_SGR[verdict]}m{text}\x1b[0m" if colour and verdict in _SGR else text
-
-
-def _block(paragraphs: Iterable[tuple[str, str]], width: int) -> str:
-    return "\n".join(_wrap(text, width, prefix) for prefix, text in paragraphs)
-
-
-def _wrap(text: str, width: int, prefix: str = "") -> str:
-    """``text`` behind ``prefix``, its further lines indented as far."""
-    return textwrap.fill(
-        plain(text),
-        max(width, 2 * len(prefix), 1),
-        initial_indent=prefix,
-        subsequent_indent=" " * len(prefix),
-        break_on_hyphens=False,
-    )

@@ -6,13 +6,13 @@ The JSON is one object, schema 1, always whole. Keys are only ever added within 
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from agent.model import Direction
 from probe.hops import ARRIVED, DEAD, ORIGIN, TARGET, Got, Hop
 from probe.naming import service
+from probe.report.text import plain, wrap
 from probe.result import Host, Outcome
 from probe.trace import TraceResult, Way
 
@@ -48,7 +48,7 @@ def render(result: TraceResult, *, colour: bool, width: int = 80) -> str:
     parts = [_header(result, width)]
     parts += [_table(result, way, width, colour) for way in ways if way.hops or way.outcome in DEAD]
     parts.append("\n".join(_sentence(result, way, width) for way in ways))
-    parts.append("\n".join(_wrap(note, width, "NOTE  ") for note in result.run.notes))
+    parts.append("\n".join(wrap(note, width, "NOTE  ") for note in result.run.notes))
     parts.append(_summary(result, width, colour))
     return "\n\n".join(part for part in parts if part)
 
@@ -66,10 +66,10 @@ def _header(result: TraceResult, width: int) -> str:
     )
     family = 6 if ":" in result.run.near.address else 4
     about = f"trace of {service(result.kind).title}, IPv{family}, {result.run.seconds:.1f} s"
-    one_line = f"{_plain(near)} → {_plain(far)}   {about}"
+    one_line = f"{plain(near)} → {plain(far)}   {about}"
     if len(one_line) <= width:
         return one_line
-    return f"{_wrap(f'{near} → {far}', width)}\n{about}"
+    return f"{wrap(f'{near} → {far}', width)}\n{about}"
 
 
 def _table(result: TraceResult, way: Way, width: int, colour: bool) -> str:
@@ -97,7 +97,7 @@ def _table(result: TraceResult, way: Way, width: int, colour: bool) -> str:
 
 
 def _end(side: str, host: Host) -> str:
-    return f"     {side} {_plain(host.address)}"
+    return f"     {side} {plain(host.address)}"
 
 
 def _ends(result: TraceResult, direction: Direction) -> tuple[tuple[str, Host], tuple[str, Host]]:
@@ -112,7 +112,7 @@ def _address(result: TraceResult, hop: Hop) -> str:
         address + (f" ({result.names[address]})" if address in result.names else "")
         for address in hop.addresses
     ]
-    text = _plain(", ".join(told))
+    text = plain(", ".join(told))
     return text if len(text) <= _NAME_WIDTH else text[: _NAME_WIDTH - 1] + "…"
 
 
@@ -144,7 +144,7 @@ def _sentence(result: TraceResult, way: Way, width: int) -> str:
         else "it gets through, and no router lies between"
     )
     end = "" if text.endswith(".") else "."
-    return _wrap(f"{title}, {way.direction}: {text}{end}", width, f"{word}  ")
+    return wrap(f"{title}, {way.direction}: {text}{end}", width, f"{word}  ")
 
 
 def _summary(result: TraceResult, width: int, colour: bool) -> str:
@@ -156,13 +156,13 @@ def _summary(result: TraceResult, width: int, colour: bool) -> str:
     if bad:
         told = f"FAIL{end}: {title} does not get through {' or '.join(w.direction for w in bad)}"
         told += f"; it does {_and(good)}" if good else ""
-        return _paint(_wrap(f"{told}.", width), "fail", colour)
+        return _paint(wrap(f"{told}.", width), "fail", colour)
     if not unknown and not good:
-        return _paint(_wrap(f"ERROR{end}: {title} was not tested.", width), "error", colour)
+        return _paint(wrap(f"ERROR{end}: {title} was not tested.", width), "error", colour)
     if unknown:
         told = f"ERROR{end}: whether {title} gets through {_and(unknown)} could not be told"
-        return _paint(_wrap(f"{told}.", width), "error", colour)
-    return _paint(_wrap(f"PASS{end}: {title} gets through {_and(good)}.", width), "pass", colour)
+        return _paint(wrap(f"{told}.", width), "error", colour)
+    return _paint(wrap(f"PASS{end}: {title} gets through {_and(good)}.", width), "pass", colour)
 
 
 def _and(ways: Iterable[Way]) -> str:
@@ -175,21 +175,6 @@ def _count(number: int, noun: str) -> str:
 
 def _paint(text: str, what: str, colour: bool = True) -> str:
     return f"\x1b[{_SGR[what]}m{text}\x1b[0m" if colour else text
-
-
-def _plain(text: str) -> str:
-    """Nothing that a far host or a name server says may steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def _wrap(text: str, width: int, prefix: str = "") -> str:
-    return textwrap.fill(
-        _plain(text),
-        max(width, 2 * len(prefix), 1),
-        initial_indent=prefix,
-        subsequent_indent=" " * len(prefix),
-        break_on_hyphens=False,
-    )
 
 
 # -- for programs --------------------------------------------------------------------------------
