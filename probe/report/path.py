@@ -112,7 +112,9 @@ def _arrival(outcome: Outcome, conclusion: Conclusion) -> str:
         case Outcome.ALTERED:
             return "arrives, but changed"
         case Outcome.LOSSY:
-            return f"{matrix.word(conclusion)}: not all arrive"
+            all_came = conclusion.arrived >= conclusion.shots
+            what = f"reach {target(conclusion.check)}'s socket" if all_came else "arrive"
+            return f"{matrix.word(conclusion)}: not all {what}"
         case Outcome.STATE_POSSIBLE:
             return f"reaches {target(conclusion.check)}, perhaps only by earlier state"
         case _:

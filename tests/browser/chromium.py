@@ -45,7 +45,10 @@ class Browser:
     def __init__(self) -> None:
         program = next(filter(None, map(shutil.which, NAMES)), None)
         assert program, "Chromium is needed: apt-get install chromium"
-        self._profile = tempfile.TemporaryDirectory(prefix="probe-chromium-")
+        self._profile = tempfile.TemporaryDirectory(
+            prefix="probe-chromium-",
+            ignore_cleanup_errors=True,  # a helper of its may still write
+        )
         (there, self._write), (self._read, back) = os.pipe(), os.pipe()
         # The shell puts the two ends where the browser looks for them; they must not be there yet.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (there, back)]
@@ -94,7 +97,6 @@ class Browser:
             self._process.wait()
         os.close(self._write)
         os.close(self._read)
-        shutil.rmtree(self._profile.name, ignore_errors=True)  # a helper of its may still write
         self._profile.cleanup()
 
     # -- the protocol --------------------------------------------------------------------------

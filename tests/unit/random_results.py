@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any, TypeVar
+
 from hypothesis import strategies as st
 
 from agent.model import Check, Direction, Event, Flow, Fragmenting, Icmp, Side, Sighting
@@ -17,6 +20,19 @@ from probe.result import (
     Verdict,
 )
 
+Record = TypeVar("Record")
+
+
+def every(record: type[Record], **members: st.SearchStrategy[Any]) -> st.SearchStrategy[Record]:
+    """A record with all its members at random.
+
+    Whoever adds a member finds that these tests fail until it is here, and then until it is saved.
+    """
+    missing = {member.name for member in fields(record)} - set(members)  # type: ignore[arg-type]
+    assert not missing, f"{record.__name__}: {missing}"
+    return st.builds(record, **members)
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 COUNT = st.integers(0, 2**40)
 PORT = st.none() | st.integers(0, 65535)
@@ -26,7 +42,7 @@ MOMENT = st.floats(0, 7e9)
 
 
 def sightings(check: int) -> st.SearchStrategy[Sighting]:
-    return st.builds(
+    return every(
         Sighting,
         at=st.sampled_from(Side),
         event=st.sampled_from(Event),
@@ -53,7 +69,7 @@ def sightings(check: int) -> st.SearchStrategy[Sighting]:
     )
 
 
-CHECKS = st.builds(
+CHECKS = every(
     Check,
     number=COUNT,
     kind=st.sampled_from(("esp", "ike", "kerberos-tcp", "udp:1701")) | TEXT,
@@ -68,39 +84,45 @@ CHECKS = st.builds(
 )
 
 
-@st.composite
-def conclusions(draw: st.DrawFn) -> Conclusion:
-    check = draw(CHECKS)
-    return Conclusion(
-        check=check,
-        outcome=draw(st.sampled_from(Outcome)),
-        expected=draw(st.sampled_from(Expect)),
-        verdict=draw(st.sampled_from(Verdict)),
-        cause=draw(TEXT),
-        shots=draw(COUNT),
-        arrived=draw(COUNT),
-        delivered=draw(COUNT),
-        evidence=tuple(draw(st.lists(sightings(check.number), max_size=3))),
-        label=draw(TEXT),
+def conclusions(check: Check) -> st.SearchStrategy[Conclusion]:
+    return every(
+        Conclusion,
+        check=st.just(check),
+        outcome=st.sampled_from(Outcome),
+        expected=st.sampled_from(Expect),
+        verdict=st.sampled_from(Verdict),
+        cause=TEXT,
+        shots=COUNT,
+        arrived=COUNT,
+        delivered=COUNT,
+        evidence=st.lists(sightings(check.number), max_size=3).map(tuple),
+        label=TEXT,
     )
 
 
-HOSTS = st.builds(Host, TEXT, TEXT, TEXT, TEXT)
-MTUS = st.builds(PathMtu, octets=COUNT, stopped=SIZE) | st.builds(
+HOSTS = every(Host, name=TEXT, address=TEXT, version=TEXT, seen_as=TEXT)
+MTUS = st.builds(PathMtu, octets=COUNT, stopped=SIZE) | every(
     PathMtu, octets=COUNT, stopped=SIZE, told=SIZE, told_by=TEXT.filter(bool)
 )
-PATHS = st.builds(
+PATHS = every(
     PathFacts,
     rtt_ms=st.none() | st.floats(0, 1e6),
     control=TEXT,
     near_behind_nat=st.booleans(),
     carriage=st.dictionaries(
         st.sampled_from(Direction),
-        st.builds(Carriage, COUNT, COUNT, st.floats(0, 1), COUNT, COUNT),
+        every(
+            Carriage,
+            sent=COUNT,
+            missing=COUNT,
+            at_most=st.floats(0, 1),
+            duplicates=COUNT,
+            reordered=COUNT,
+        ),
     ),
     mtu=st.dictionaries(st.sampled_from(Direction), st.dictionaries(TEXT, MTUS, max_size=3)),
 )
-RESULTS = st.builds(
+RESULTS = every(
     RunResult,
     scenario=TEXT,
     started=MOMENT,
@@ -109,7 +131,7 @@ RESULTS = st.builds(
     near=HOSTS,
     far=HOSTS,
     path=PATHS,
-    conclusions=st.lists(conclusions(), max_size=4).map(tuple),
+    conclusions=st.lists(CHECKS.flatmap(conclusions), max_size=4).map(tuple),
     notes=st.lists(TEXT, max_size=3).map(tuple),
     options=st.lists(TEXT, max_size=3).map(tuple),
     error=TEXT,

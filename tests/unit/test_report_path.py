@@ -53,6 +53,11 @@ def test_what_was_changed_and_delivered_came_to_the_socket() -> None:
     assert arrow(outbound(Outcome.ALTERED, arrived=3, delivered=3)).stop is Stop.SOCKET
 
 
+def test_what_is_lost_on_the_host_is_not_lost_on_the_way() -> None:
+    found = arrow(outbound(Outcome.LOSSY, shots=3, arrived=3, delivered=2))
+    assert found.where == "lossy 2/3: not all reach far's socket"
+
+
 @pytest.mark.parametrize(
     ("sender", "arrived", "stop", "where"),
     [
