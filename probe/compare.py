@@ -12,10 +12,11 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from agent.model import Direction, Flow
+from probe.correlate import verdict
 from probe.naming import service
 from probe.result import Conclusion, Expect, Outcome, PathMtu, RunResult, Verdict
 
@@ -159,16 +160,19 @@ def _has_nothing_to_say(was: Conclusion, now: Conclusion) -> bool:
 
 
 def _change(was: Conclusion, now: Conclusion) -> Change:
-    """Of one check that was asked in both runs."""
-    if (was.outcome, was.expected) == (now.outcome, now.expected):
+    """Of one check that was asked in both runs, held against what is expected now."""
+    if was.expected is not now.expected:
+        found = verdict(was.outcome, now.expected)
+        change = _change(replace(was, expected=now.expected, verdict=found), now)
+        return Change.OTHER if change is Change.SAME else change
+    if was.outcome is now.outcome:
         return Change.SAME if _alike(was, now) else Change.OTHER
-    if now.outcome is Outcome.STATE_POSSIBLE and was.outcome is Outcome.DELIVERED:
-        return Change.UNCLEAR
-    if now.outcome in _THROUGH and was.outcome in _THROUGH and was.expected is now.expected:
-        return Change.OTHER
+    if was.outcome in _THROUGH and now.outcome in _THROUGH:
+        unproved = now.outcome is Outcome.STATE_POSSIBLE and not _badness(was)
+        return Change.UNCLEAR if unproved else Change.OTHER
     if _is_known(was) and _is_known(now):
         return _by_badness(was, now)
-    # One of the two says nothing: it matters only where the other is good, or was.
+    # One of the two says nothing: it matters only where the other is bad now, or was good.
     may_be_worse = _badness(now) if not _is_known(was) else not _badness(was)
     return Change.UNCLEAR if may_be_worse else Change.OTHER
 
@@ -189,7 +193,9 @@ def _is_known(conclusion: Conclusion) -> bool:
 
 
 def _alike(was: Conclusion, now: Conclusion) -> bool:
-    """The same outcome, by the same hand and in the same words."""
+    """The same outcome: by the same hand and in the same words, where there is one to blame."""
+    if now.outcome in _THROUGH or not _is_known(now):
+        return True
     mine, theirs = (_VARIES.sub("#", found.cause) for found in (was, now))
     return _refusals(was) == _refusals(now) and mine == theirs
 

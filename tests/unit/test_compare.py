@@ -131,9 +131,30 @@ def test_strictness_alone_is_no_change_of_the_path() -> None:
     assert "not the same options: none before, --strict after" in compare(before, after).doubts
 
 
-def test_another_expectation_is_told() -> None:
-    assert change(one(PASS), one(PASS, Expect.BLOCK)) is Change.WORSE
-    assert change(one(LOST), one(LOST, Expect.BLOCK)) is Change.BETTER
+@pytest.mark.parametrize(
+    ("was", "now", "told"),
+    [
+        (one(PASS), one(PASS, Expect.BLOCK), Change.OTHER),
+        (one(LOST), one(LOST, Expect.BLOCK), Change.OTHER),
+        (one(LOST, Expect.ANY), one(LOST), Change.OTHER),
+        (one(LOST, Expect.ANY), one(PASS), Change.BETTER),
+        (one(PASS, Expect.ANY), one(LOST), Change.WORSE),
+        (one(PASS), one(LOST, Expect.BLOCK), Change.BETTER),
+        (one(LOST), one(PASS, Expect.BLOCK), Change.WORSE),
+    ],
+)
+def test_another_expectation_is_no_change_of_the_path(
+    was: RunResult, now: RunResult, told: Change
+) -> None:
+    """Both are held against what is expected now."""
+    assert change(was, now) is told
+
+
+def test_what_must_not_pass_and_passed_before_is_not_worse() -> None:
+    after = one(STATE, Expect.BLOCK)
+    (conclusion,) = after.conclusions
+    after = replace(after, conclusions=(replace(conclusion, verdict=Verdict.WARN),))
+    assert change(one(PASS, Expect.BLOCK), after) is Change.OTHER
 
 
 def refused_by(sender: str) -> RunResult:
@@ -156,6 +177,13 @@ def test_another_cause_is_a_change_and_another_count_is_none() -> None:
     before = caused("7 shots left near and none reached far")
     assert change(before, caused("11 shots left near and none reached far")) is Change.SAME
     assert change(before, caused("it left in fragments")) is Change.OTHER
+
+
+@pytest.mark.parametrize("outcome", [PASS, STATE, BLIND, MOOT])
+def test_where_there_is_nobody_to_blame_the_words_do_not_matter(outcome: Outcome) -> None:
+    other = one(outcome)
+    other = replace(other, conclusions=(replace(other.conclusions[0], cause="another"),))
+    assert change(one(outcome), other) is Change.SAME
 
 
 # -- pairs -----------------------------------------------------------------------------------------
