@@ -21,6 +21,7 @@ from probe.report.elements import el
 from probe.report.matrix import Line, Reason
 from probe.report.path import Picture, picture
 from probe.result import Conclusion, Expect, Host, PathMtu, RunResult, Verdict
+from probe.words import count
 from scenarios import CELLS
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -205,7 +206,7 @@ def _routers(number: int) -> str:
 
 
 def _details(conclusion: Conclusion, name: str, anchor: str) -> Element:
-    counts = f"{conclusion.shots} shots, {conclusion.arrived} arrived"
+    counts = f"{count(conclusion.shots)}, {conclusion.arrived} arrived"
     if conclusion.delivered != conclusion.arrived:
         counts += f", {conclusion.delivered} delivered"
     wanted = {
