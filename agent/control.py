@@ -1,20 +1,21 @@
 """What the two ends say to each other: versioned messages, one JSON object a line.
 
-Sans-IO. Near asks, far answers; only :class:`Seen` comes unasked. Every question but
-:class:`Hello` may be put to the near host's own station as well: it is the same code.
+Sans-IO. Near asks, far answers; only :class:`Seen` and :class:`Shown` come unasked. Every question
+but :class:`Hello` may be put to the near host's own station as well: it is the same code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from agent.errors import ControlError
-from agent.model import Check, Facts, Late, PortUse, Prior, Sighting, Volley
+from agent.model import Check, Facts, Kept, Late, PortUse, Prior, Sighting, Volley
 
 PROTOCOL = 1
 MAX_LINE = 1 << 20  # octets; a longer line ends the connection
+ENVELOPE = 300  # octets around the data of a packet that is shown, at most
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", tag=str.lower):
@@ -46,6 +47,7 @@ class Open(Message, frozen=True):
     local: str  # of the station that is asked
     peer: str
     state_timeout: float
+    keep: bool = False  # the packets as well: they come as Shown
 
 
 class Opened(Message, frozen=True):
@@ -99,6 +101,12 @@ class Seen(Message, frozen=True):
     sightings: list[Sighting]
 
 
+class Shown(Message, frozen=True):
+    """Packets of the run, as far's capture saw them."""
+
+    packets: list[Kept]
+
+
 class Collect(Message, frozen=True):
     """Asks for what the station knows of its own eyes; all sightings so far come before it."""
 
@@ -136,6 +144,7 @@ AnyMessage = (
     | Answer
     | Answering
     | Seen
+    | Shown
     | Collect
     | Collected
     | Close
@@ -149,6 +158,21 @@ _decoder: msgspec.json.Decoder[AnyMessage] = msgspec.json.Decoder(AnyMessage)
 
 def encode(message: Message) -> bytes:
     return _encoder.encode(message) + b"\n"
+
+
+def shown(packets: Iterable[Kept]) -> Iterator[Shown]:
+    """``packets`` in messages that are short enough."""
+    part: list[Kept] = []
+    octets = 0
+    for packet in packets:
+        size = ENVELOPE + len(packet.data) * 4 // 3
+        if part and octets + size > MAX_LINE // 2:
+            yield Shown(part)
+            part, octets = [], 0
+        part.append(packet)
+        octets += size
+    if part:
+        yield Shown(part)
 
 
 class Decoder:

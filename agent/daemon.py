@@ -15,12 +15,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent import __version__, tls
-from agent.control import PROTOCOL, AnyMessage, Decoder, Hello, Oops, Open, Seen, Welcome, encode
+from agent.control import (
+    PROTOCOL,
+    AnyMessage,
+    Decoder,
+    Hello,
+    Oops,
+    Open,
+    Seen,
+    Welcome,
+    encode,
+    shown,
+)
 from agent.errors import AgentError, ControlError, in_one_line
 from agent.ledger import Ledger
 from agent.linux.host import Host
 from agent.linux.sockets import interface_mtu, small_segments
-from agent.model import Side, Sighting
+from agent.model import Kept, Side, Sighting
 from agent.station import Station, moment, no_sockets
 from agent.vigil import Vigil
 from agent.wire.base import Packet
@@ -157,7 +168,7 @@ class _Session:
         self._peer = peer
         self._address = plain(writer.get_extra_info("sockname")[0])
         self._ledger = ledger
-        self._station = Station(Side.FAR, host, ledger, self._report)
+        self._station = Station(Side.FAR, host, ledger, self._report, self._show)
         self._seen = 0
 
     async def run(self) -> None:
@@ -225,6 +236,10 @@ class _Session:
     def _report(self, sightings: list[Sighting]) -> None:
         self._seen += len(sightings)
         self.say(Seen(sightings))
+
+    def _show(self, packets: list[Kept]) -> None:
+        for message in shown(packets):
+            self.say(message)
 
     def say(self, message: AnyMessage) -> None:
         if not self._writer.is_closing():

@@ -9,10 +9,10 @@ A sighting is itself an action: the shell passes it on to whoever conducts the r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from agent import sightings
+from agent.album import Album
 from agent.errors import WireError
 from agent.events import (
     Action,
@@ -23,6 +23,7 @@ from agent.events import (
     Connected,
     FireVolleys,
     Input,
+    Piece,
     Received,
     Requested,
     Sent,
@@ -34,21 +35,27 @@ from agent.late import LateReplies
 from agent.model import Check, Event, Flow, Icmp, Side, Sighting, Tag, Volley
 from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser, digest
 from agent.timetable import Timetable
+from agent.unclaimed import Unclaimed
+from agent.wire import ip
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
-from agent.wire.icmp import IcmpError, read_error
-
-
-@dataclass(slots=True)
-class _Counts:
-    strangers: int = 0
-    duplicates: int = 0
+from agent.wire.icmp import IcmpError, is_housekeeping, read_error
 
 
 class Engine:
-    """One run at one endpoint. ``local`` and ``peer`` are this host's and the other's address."""
+    """One run at one endpoint. ``local`` and ``peer`` are this host's and the other's address.
+
+    ``keep``: the packets as well, see :mod:`agent.album`.
+    """
 
     def __init__(
-        self, side: Side, keys: Keys, checks: Iterable[Check], local: str, peer: str
+        self,
+        side: Side,
+        keys: Keys,
+        checks: Iterable[Check],
+        local: str,
+        peer: str,
+        *,
+        keep: bool = False,
     ) -> None:
         self.side = side
         self.keys = keys
@@ -58,14 +65,17 @@ class Engine:
         self.checks, self.codecs = known.checks, known.codecs
         self.originates = known.originates
         self.own_port, self.peer_port = known.own_port, known.peer_port
-        self.counts = _Counts()
+        self.album = Album(side, keep, known.by_port)
+        self.duplicates = 0  # shots seen more than once at one point
+        self._strangers = 0
         self.live: set[int] = set()
         self.nameless: set[int] = set()
         self._due = Timetable()
         self._late = LateReplies(keys, self.checks, self.codecs, (peer, local))
         self._seen: set[tuple[Tag, Event, str]] = set()
+        self._known_as: Sighting | None = None  # the packet at hand, also when seen again
         self._served: set[int] = set()
-        self._unclaimed: dict[tuple[str, int | None], list[Captured]] = {}
+        self._unclaimed = Unclaimed()
 
     # -- what the shell asks ---------------------------------------------------------------
 
@@ -81,6 +91,11 @@ class Engine:
             needed += [(Tag(check.number, shot), kind) for shot in shots]
         return needed
 
+    @property
+    def strangers(self) -> int:
+        """Packets that came in and are not of this run, or malformed."""
+        return self._strangers + self._unclaimed.count
+
     def deadline(self) -> float | None:
         return self._due.next()
 
@@ -91,7 +106,9 @@ class Engine:
     def handle(self, event: Input, now: float) -> list[Action]:
         match event:
             case Captured():
-                return self._captured(event)
+                return self._shown(event, self._captured)
+            case Piece():
+                return [*self.album.piece(event)]
             case Received():
                 return self._received(event)
             case Tick():
@@ -195,6 +212,11 @@ class Engine:
 
     # -- seeing ----------------------------------------------------------------------------
 
+    def _shown(self, event: Captured, look: Callable[[Captured], list[Action]]) -> list[Action]:
+        self._known_as = None
+        actions = look(event)
+        return [*actions, *self.album.keep(event, self._known_as, again=not actions)]
+
     def _captured(self, event: Captured) -> list[Action]:
         packet = event.packet
         if packet.protocol == TCP:
@@ -263,17 +285,18 @@ class Engine:
         return sightings.of_path(self.side, event, tag, path, time, **more)
 
     def _once(self, sighting: Sighting) -> list[Action]:
+        self._known_as = sighting
         key = (Tag(sighting.check, sighting.shot), sighting.event, sighting.stage)
         if key in self._seen:
-            self.counts.duplicates += 1
+            self.duplicates += 1
             return []
         self._seen.add(key)
         return [sighting]
 
     def _stranger(self, packet: Packet, outgoing: bool) -> None:
         """Not ours. Between the same two hosts it may have opened the way for a check."""
-        self.counts.strangers += 1
         if not outgoing:
+            self._strangers += not is_housekeeping(packet)
             self.nameless.update(self._known.nameless(packet))
         ends = (packet.source, packet.destination)
         if ends == ((self.local, self.peer) if outgoing else (self.peer, self.local)):
@@ -293,6 +316,7 @@ class Engine:
         told -= {tag for tag, where, _ in self._seen if where is Event.REFUSED}
         found = self._known.quoted(error, not event.outgoing, told)
         if found is None:
+            self._strangers += not event.outgoing
             return []
         tag = found.tag
         packet = event.packet
@@ -342,8 +366,7 @@ class Engine:
             return
         if packet.source == self.peer:
             self.nameless.update(self._known.nameless(packet))
-        if len(self._unclaimed) < 1000:
-            self._unclaimed.setdefault((packet.source, packet.source_port), []).append(event)
+        self._unclaimed.hold(event)
 
     def _connected(self, event: Connected) -> list[Action]:
         tag = event.tag
@@ -373,7 +396,7 @@ class Engine:
         length = kind.message_length(event.stream)
         if length is None or length > len(event.stream):
             return []
-        packet = self._stream_packet(self._own_path(event.tag).back(), event.stream[:length])
+        packet = ip.on_stream(self._own_path(event.tag).back(), event.stream[:length])
         reply = Tag(check.partner, event.tag.shot)
         ours = self._stream_read(kind, packet)
         foreign = ours is None or ours.tag != reply
@@ -389,7 +412,7 @@ class Engine:
             length = kind.message_length(event.stream)
             if length is None or length > len(event.stream):
                 continue
-            packet = self._stream_packet(event.path, event.stream[:length])
+            packet = ip.on_stream(event.path, event.stream[:length])
             reading = self._stream_read(kind, packet)
             check = self.checks.get(reading.tag.check) if reading else None
             if reading is None or check is None or self.originates(check):
@@ -410,25 +433,13 @@ class Engine:
             return []
         self._known.peer_port(tag, port)
         actions: list[Action] = []
-        for earlier in self._unclaimed.pop((event.path.source, port), []):
-            actions += self._tcp(earlier)
+        for earlier in self._unclaimed.claim(event.path.source, port):
+            actions += self._shown(earlier, self._tcp)
         return actions
 
     def _stream_read(self, kind: Codec, packet: Packet) -> Reading | None:
         try:
             return kind.read(self.keys, packet)
         except WireError:
-            self.counts.strangers += 1
+            self._strangers += 1
             return None
-
-    @staticmethod
-    def _stream_packet(path: Path, message: bytes) -> Packet:
-        return Packet(
-            path.family,
-            TCP,
-            path.source,
-            path.destination,
-            message,
-            path.source_port,
-            path.destination_port,
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.model import Fragmenting, Late, Sighting, Tag, Volley
+from agent.model import Fragmenting, Kept, Late, Sighting, Tag, Volley
 from agent.wire.base import Codec, Packet, Path
 
 # -- events ------------------------------------------------------------------------------------
@@ -29,6 +29,16 @@ class AnswerLate:
 
 
 @dataclass(frozen=True, slots=True)
+class Frame:
+    """What the capture got, octet by octet."""
+
+    data: bytes  # from the IP header on
+    outgoing: bool
+    time: float  # seconds since the epoch, stamped by the kernel
+    unfilled: bool = False  # the UDP or TCP checksum is left to the interface
+
+
+@dataclass(frozen=True, slots=True)
 class Captured:
     """Seen on an interface (AF_PACKET)."""
 
@@ -37,6 +47,14 @@ class Captured:
     time: float
     fragment: bool = False  # the first of several; the whole comes when the others have come
     backwards: bool = False  # the whole was joined of fragments, and the first came last
+    frame: Frame | None = None  # as it was captured; None: told already, with its first fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A later fragment, captured while others are still missing."""
+
+    frame: Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +105,16 @@ class Requested:
 
 
 Input = (
-    Tick | FireVolleys | AnswerLate | Captured | Received | Sent | Connected | Answered | Requested
+    Tick
+    | FireVolleys
+    | AnswerLate
+    | Captured
+    | Piece
+    | Received
+    | Sent
+    | Connected
+    | Answered
+    | Requested
 )
 
 
@@ -126,4 +153,4 @@ class Write:
     data: bytes
 
 
-Action = Transmit | Connect | Write | Sighting
+Action = Transmit | Connect | Write | Sighting | Kept

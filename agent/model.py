@@ -108,6 +108,27 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A packet of the run as one end's capture saw it, kept where the run asks for its packets.
+
+    ``event`` and ``stage`` are those of the sighting it made; None: it made none, and only belongs
+    to the shot (a later fragment, a TCP acknowledgement).
+    """
+
+    at: Side
+    number: int  # counts what this end has seen of the run: by time stamps alone, a clock may step
+    time: float  # seconds since the epoch by that host's own clock; never compared across hosts
+    outgoing: bool
+    data: bytes  # from the IP header on
+    check: int
+    shot: int
+    event: Event | None = None
+    stage: str = ""
+    again: bool = False  # that sighting had been made before
+    unfilled: bool = False  # its checksum was left to an interface, which a virtual one never fills
+
+
+@dataclass(frozen=True, slots=True)
 class PortHeld:
     """A port that we could not have on this host."""
 
@@ -137,7 +158,7 @@ class Facts:
     tracked: int = 0  # entries in this host's own connection tracking; 0: it tracks nothing
     live: tuple[int, ...] = ()  # checks on whose tuple traffic that is not ours was seen
     nameless: tuple[int, ...] = ()  # checks whose shots came, it seems, from a port not their own
-    strangers: int = 0  # packets on our ports that are not ours, or malformed
+    strangers: int = 0  # packets that came in on our ports and are not ours, or malformed
     duplicates: int = 0  # shots of ours seen more than once at one point
     troubles: tuple[str, ...] = ()  # one sentence each
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent import orders
+from agent.album import MOST
 from agent.control import (
     Answer,
     Answering,
@@ -48,7 +49,7 @@ from agent.events import (
 from agent.ledger import Ledger, Moment, Tuple5
 from agent.linux import conntrack
 from agent.linux.host import Host
-from agent.model import Check, Event, Facts, Flow, PortUse, Prior, Side, Sighting, Tag
+from agent.model import Check, Event, Facts, Flow, Kept, PortUse, Prior, Side, Sighting, Tag
 from agent.wire.base import Codec, Keys
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -65,25 +66,34 @@ def moment() -> Moment:
 
 
 class Station:
-    """``report`` is called with each batch of sightings, in the order in which they were made."""
+    """``report`` is called with each batch of sightings, in the order in which they were made;
+    ``show`` with the packets themselves, where the run asks for them.
+    """
 
     engine: Engine
 
     def __init__(
-        self, side: Side, host: Host, ledger: Ledger, report: Callable[[list[Sighting]], None]
+        self,
+        side: Side,
+        host: Host,
+        ledger: Ledger,
+        report: Callable[[list[Sighting]], None],
+        show: Callable[[list[Kept]], None] = lambda _packets: None,
     ) -> None:
         self.side = side
         self._host = host
         self._ledger = ledger
         self._report = report
+        self._show = show
         self._pending: list[Sighting] = []
+        self._kept: list[Kept] = []
         self._arrived: dict[int, str] = {}
         self._left: set[int] = set()
         self._remembered = 0
         self._timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
         self._joined = False
-        self._base = (0, 0, 0)
+        self._base = (0, 0, 0, 0)
         self._troubles: list[str] = []
 
     # -- messages ----------------------------------------------------------------------------
@@ -128,14 +138,16 @@ class Station:
             return Oops("bad", "a run is open already")
         orders.check_open(message)
         keys = Keys(message.secret)
-        self.engine = Engine(self.side, keys, message.checks, message.local, message.peer)
+        self.engine = Engine(
+            self.side, keys, message.checks, message.local, message.peer, keep=message.keep
+        )
         priors = self._priors(message)
         try:
             self._host.join(self)
         except OSError as error:
             raise AgentError(no_sockets(self.side, error)) from error
         self._joined = True
-        self._base = (*self._host.captured(), self._host.overflowed())
+        self._base = self._counters()
         return Opened(self.facts(), priors)
 
     def _originated(self) -> list[Check]:
@@ -153,8 +165,12 @@ class Station:
             uses.append(PortUse(tag.check, tag.shot, port))
         return Prepared(uses)
 
+    def _counters(self) -> tuple[int, int, int, int]:
+        host = self._host
+        return *host.captured(), host.overflowed(), host.malformed
+
     def facts(self) -> Facts:
-        captured, missed, overflowed = (*self._host.captured(), self._host.overflowed())
+        captured, missed, overflowed, malformed = self._counters()
         return Facts(
             captured=captured - self._base[0],
             capture_dropped=missed - self._base[1],
@@ -163,10 +179,16 @@ class Station:
             tracked=self._host.tracked(),
             live=tuple(sorted(self.engine.live)),
             nameless=tuple(sorted(self.engine.nameless)),
-            strangers=self.engine.counts.strangers,
-            duplicates=self.engine.counts.duplicates,
-            troubles=(*self._troubles, *self._ledger.troubles),
+            strangers=self.engine.strangers + malformed - self._base[3],
+            duplicates=self.engine.duplicates,
+            troubles=(*self._troubles, *self._left_out(), *self._ledger.troubles),
         )
+
+    def _left_out(self) -> list[str]:
+        count = self.engine.album.left_out
+        if not count:
+            return []
+        return [f"the capture file holds the first {MOST >> 20} MiB; {count} packets are left out"]
 
     # -- engine and clock --------------------------------------------------------------------
 
@@ -180,6 +202,9 @@ class Station:
             match action:
                 case Sighting():
                     self._note(action)
+                case Kept():
+                    self._kept.append(action)
+                    self._flush_soon()
                 case Transmit():
                     error = self._host.transmit(action)
                     self._sent(action, error)
@@ -212,6 +237,9 @@ class Station:
             self._arrived[sighting.check] = sighting.source
         if sighting.event is Event.LEFT:
             self._left.add(sighting.check)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if self._flush_timer is None:
             loop = asyncio.get_running_loop()
             self._flush_timer = loop.call_later(BATCH_SECONDS, self.flush)
@@ -228,6 +256,9 @@ class Station:
         if self._pending:
             batch, self._pending = self._pending, []
             self._report(batch)
+        if self._kept:
+            packets, self._kept = self._kept, []
+            self._show(packets)
 
     # -- ledger ------------------------------------------------------------------------------
 

@@ -17,11 +17,12 @@ from agent.control import (
     Message,
     Oops,
     Seen,
+    Shown,
     Welcome,
     encode,
 )
 from agent.errors import ControlError
-from agent.model import Sighting
+from agent.model import Kept, Sighting
 from agent.station import Station
 from probe.dial import LinkError, dial
 
@@ -67,10 +68,12 @@ class There:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         report: Callable[[list[Sighting]], None],
+        show: Callable[[list[Kept]], None] = lambda _packets: None,
     ) -> None:
         self._reader = reader
         self._writer = writer
         self._report = report
+        self._show = show
         self._answers: asyncio.Queue[AnyMessage | LinkError] = asyncio.Queue()
         self._stale = 0  # answers still to come to questions that were given up
         self.lost: LinkError | None = None
@@ -113,6 +116,8 @@ class There:
                 for message in decoder.feed(data):
                     if isinstance(message, Seen):
                         self._report(message.sightings)
+                    elif isinstance(message, Shown):
+                        self._show(message.packets)
                     else:
                         self._answers.put_nowait(message)
         except (OSError, ControlError) as error:
@@ -143,13 +148,14 @@ async def connect(
     name: str,
     report: Callable[[list[Sighting]], None],
     source: str = "",
+    show: Callable[[list[Kept]], None] = lambda _packets: None,
 ) -> tuple[There, Welcome]:
     """A greeted agent. LinkError says which of the ways to fail it was, and what to do.
 
     ``source``: the address of this host to come from; "" leaves it to the routes.
     """
     reader, writer = await dial(address, port, key, source)
-    there = There(reader, writer, report)
+    there = There(reader, writer, report, show)
     try:
         welcome = await there.ask(Hello(PROTOCOL, __version__, name), Welcome)
     except LinkLost as error:

@@ -9,25 +9,20 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from agent.events import Frame
 from agent.linux import bpf
 
 ETH_P_ALL = 0x0003
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
-SOL_PACKET, PACKET_STATISTICS = 263, 6
+SOL_PACKET, PACKET_STATISTICS, PACKET_AUXDATA = 263, 6, 8
+TP_STATUS_CSUMNOTREADY = 1 << 3
 PACKET_HOST, PACKET_OTHERHOST, PACKET_OUTGOING = 0, 3, 4
 SO_TIMESTAMPNS, SO_RCVBUFFORCE = 35, 33
 BUFFER = 8 << 20  # octets: lost nothing at 165,000 packets a second
 BATCH = 256  # packets read before the event loop gets its turn
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    data: bytes  # from the IP header on
-    outgoing: bool
-    time: float  # seconds since the epoch, stamped by the kernel
 
 
 class Capture:
@@ -52,11 +47,15 @@ class Capture:
         """From now on passes on what :func:`agent.linux.bpf.capture_filter` says."""
         bpf.attach(self._socket, bpf.capture_filter(protocols, ports) if protocols else bpf.NOTHING)
 
+    def tell_checksums(self) -> None:
+        """From now on frames say whether their checksum was left to the interface."""
+        self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+
     def read(self) -> Iterator[Frame]:
         """What has come, at most BATCH frames. An interface that goes down is no error."""
         for _ in range(BATCH):
             try:
-                data, ancillary, _, address = self._socket.recvmsg(65_575, 64)
+                data, ancillary, _, address = self._socket.recvmsg(65_575, 128)
             except BlockingIOError:
                 return
             except OSError:  # ENETDOWN: an interface went away; the socket goes on
@@ -64,7 +63,7 @@ class Capture:
             protocol, direction = address[1], address[2]
             if direction == PACKET_OTHERHOST or protocol not in (ETH_P_IP, ETH_P_IPV6):
                 continue
-            yield Frame(data, direction == PACKET_OUTGOING, _stamp(ancillary))
+            yield Frame(data, direction == PACKET_OUTGOING, *_told(ancillary))
 
     def counts(self) -> tuple[int, int]:
         """(captured, dropped) since the capture began."""
@@ -87,9 +86,13 @@ def enlarge(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
 
 
-def _stamp(ancillary: list[tuple[int, int, bytes]]) -> float:
+def _told(ancillary: list[tuple[int, int, bytes]]) -> tuple[float, bool]:
+    """What the kernel says of a frame: when it came, and whether its checksum is unfilled."""
+    stamp, unfilled = 0.0, False
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = struct.unpack("@ll", data[:16])
-            return float(seconds + nanoseconds * 1e-9)
-    return 0.0
+            stamp = float(seconds + nanoseconds * 1e-9)
+        elif level == SOL_PACKET and kind == PACKET_AUXDATA:
+            unfilled = bool(int.from_bytes(data[:4], sys.byteorder) & TP_STATUS_CSUMNOTREADY)
+    return stamp, unfilled

@@ -23,14 +23,16 @@ from agent.events import (
     Captured,
     Connect,
     Connected,
+    Frame,
     Input,
+    Piece,
     Received,
     Requested,
     Transmit,
     Write,
 )
 from agent.linux import sockets
-from agent.linux.capture import Capture, Frame
+from agent.linux.capture import Capture
 from agent.linux.glimpse import Glimpses
 from agent.linux.sockets import TCP, UDP
 from agent.model import Flow, Fragmenting, PortHeld, Tag
@@ -72,6 +74,7 @@ class Host:
         self._connections: dict[int, socket.socket] = {}
         self._numbers = itertools.count(1)
         self._overflowed = 0
+        self.malformed = 0  # packets that came in and are none
         self._glimpses: Glimpses | None = None
         self._reassemblers = {True: Reassembler(), False: Reassembler()}
 
@@ -165,6 +168,8 @@ class Host:
                 if kind.port is not None:
                     ports.add(kind.port)
         if self._capture is not None:
+            if any(run.engine.album.asked for run in self._runs):
+                self._capture.tell_checksums()
             self._capture.watch(protocols, ports)
 
     def _discard(self, sock: socket.socket) -> None:
@@ -364,19 +369,22 @@ class Host:
                 elif ip.is_fragment(packet):
                     self._on_fragment(packet, frame)
                 else:
-                    self._feed(Captured(packet, frame.outgoing, frame.time))
+                    self._feed(Captured(packet, frame.outgoing, frame.time, frame=frame))
             except WireError:
-                continue
+                self.malformed += not frame.outgoing
         return count
 
     def _on_fragment(self, packet: Packet, frame: Frame) -> None:
         joined = self._reassemblers[frame.outgoing].add(frame.data, frame.time)
+        outgoing, when = frame.outgoing, frame.time
         if not ip.is_later_fragment(packet):
-            self._feed(Captured(packet, frame.outgoing, frame.time, fragment=True))
+            told = frame if joined is None else None  # each frame once
+            self._feed(Captured(packet, outgoing, when, fragment=True, frame=told))
+        elif joined is None:
+            self._feed(Piece(frame))
         if joined is not None:
-            whole = ip.parse(joined.packet)
-            backwards = joined.backwards
-            self._feed(Captured(whole, frame.outgoing, frame.time, backwards=backwards))
+            whole, backwards = ip.parse(joined.packet), joined.backwards
+            self._feed(Captured(whole, outgoing, when, backwards=backwards, frame=frame))
 
     def _on_raw(self, sock: socket.socket, family: int, protocol: int) -> None:
         self._drain(lambda: sockets.read_raw(sock, family, protocol))

@@ -21,6 +21,7 @@ REQUEST = {4: 8, 6: 128}
 REPLY = {4: 0, 6: 129}
 PROTOCOL = {4: ip.ICMP, 6: ip.ICMPV6}
 
+_HOUSEKEEPING = {4: bytes((9, 10)), 6: bytes((*range(130, 138), 143))}  # RFC 1256, 4861, 3810
 _ERRORS = {
     4: {3: "destination unreachable", 11: "time exceeded", 12: "parameter problem"},
     6: {
@@ -177,6 +178,13 @@ def _error(
         *ports,
         head,
     )
+
+
+def is_housekeeping(packet: Packet) -> bool:
+    """True for what hosts and routers of one link say: of neighbours, routers and groups."""
+    message, family = packet.payload, packet.family
+    is_icmp = packet.protocol == PROTOCOL[family] and bool(message)
+    return is_icmp and message[0] in _HOUSEKEEPING[family]
 
 
 # -- echo ----------------------------------------------------------------------------------------

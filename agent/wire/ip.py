@@ -146,6 +146,12 @@ def _transport(
     )
 
 
+def on_stream(path: Path, message: bytes) -> Packet:
+    """A message that a TCP stream carried along ``path``, as a packet of its own."""
+    ports = path.source_port, path.destination_port
+    return Packet(path.family, TCP, path.source, path.destination, message, *ports)
+
+
 def walk_extensions(data: bytes) -> tuple[int, int, bool]:
     """For an IPv6 packet, or the part of one that an error quotes: (the protocol behind the
     extension headers, where it begins, whether this is a later fragment). WireError when cut.

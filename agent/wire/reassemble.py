@@ -42,6 +42,11 @@ class _Parts:
         return body if len(body) == self.end else None
 
 
+def datagram(data: bytes) -> bytes:
+    """What names the datagram that ``data`` is a fragment of; WireError for what is no fragment."""
+    return (_split4(data) if data[0] >> 4 == 4 else _split6(data))[0]
+
+
 class Reassembler:
     """One for each point of view: what goes out and what comes in are not to be mixed."""
 

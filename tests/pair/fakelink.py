@@ -26,7 +26,7 @@ from agent.events import (
     Transmit,
     Write,
 )
-from agent.model import Direction, Facts, Side, Sighting, Tag, Volley
+from agent.model import Direction, Facts, Kept, Side, Sighting, Tag, Volley
 from agent.wire import ip
 from agent.wire.base import Keys, Packet, Path
 from probe.evidence import Evidence
@@ -129,6 +129,7 @@ class Link:
         for action in actions:
             if isinstance(action, Sighting):
                 self.sightings.append(action)
+            if isinstance(action, Sighting | Kept):
                 continue
             self._tell(side, Sent(action.tag, self.now, action.path, "", action.data))
             match action:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from agent.model import Direction, Event, Flow, Side
+from agent.wire import ip
 from agent.wire.base import Packet
 from probe import plan as planning
 from probe.correlate import correlate
@@ -127,7 +129,7 @@ def test_duplicates_and_reordering_change_nothing() -> None:
     for found in told.values():
         assert found.outcome in (Outcome.DELIVERED, Outcome.STATE_POSSIBLE), found.cause
         assert (found.shots, found.delivered) == (5, 5)
-    assert link.hosts[Side.NEAR].engine.counts.duplicates > 0
+    assert link.hosts[Side.NEAR].engine.duplicates > 0
 
 
 def test_a_request_that_comes_twice_is_answered_once() -> None:
@@ -222,7 +224,25 @@ def test_strangers_on_the_tuple_are_noticed_and_others_are_not() -> None:
     before = set(engine.live)
     engine.handle(Captured(elsewhere, outgoing=False, time=0.0), 0.0)
     assert engine.live == before
-    assert engine.counts.strangers == 2
+    assert engine.strangers == 2
+
+
+def test_what_is_malformed_or_quotes_nothing_of_ours_is_counted_and_neighbours_are_not() -> None:
+    link = Link(plan(6, "esp", "ike", "kerberos-udp", "kerberos-tcp", "icmp-echo"))
+    engine = link.hosts[Side.FAR].engine
+    from agent.events import Captured
+
+    def come(protocol: int, payload: bytes, **more: Any) -> int:
+        packet = Packet(6, protocol, "fd00:9::9", FAR[6], payload, **more)
+        assert engine.handle(Captured(packet, outgoing=False, time=0.0), 0.0) == []
+        return engine.strangers
+
+    kerberos = {"source_port": 40_000, "destination_port": 88}
+    assert come(17, b"\x6a\x84\xff\xff\xff\xff", **kerberos) == 1
+    assert come(6, b"\xff\xff\xff\xff", tcp_flags=0x18, **kerberos) == 2
+    assert come(58, b"\x01\x04\0\0\0\0\0\0\x60") == 3  # an error that breaks off
+    assert come(58, b"\x01\x04\0\0\0\0\0\0" + ip.ipv6_header("::1", "::2", 50, 8) + bytes(8)) == 4
+    assert come(58, b"\x87\0\0\0" + bytes(20)) == 4  # a neighbour solicitation
 
 
 def test_stop_means_not_one_more_shot() -> None:
