@@ -26,12 +26,13 @@ from agent.control import (
     Prepare,
     Prepared,
 )
-from agent.model import Check, Direction, Event, Facts, Flow, Prior, Side, Sighting, Volley
+from agent.model import Check, Direction, Event, Facts, Flow, Kept, Prior, Side, Sighting, Volley
 from probe.correlate import more_shots, opened, silent_beside_refused, spared
 from probe.dial import LinkError
 from probe.evidence import Evidence
 from probe.link import Asked, LinkLost
 from probe.plan import ORDER, Plan
+from probe.reel import Reel
 from probe.tracks import is_stream, target
 
 GAP = 0.0005  # seconds between shots of the first round
@@ -51,6 +52,7 @@ class Settings:
     wait: float = 1.0  # seconds without news before silence counts
     state_timeout: float = 600.0
     rest: bool = False  # wait until firewalls have forgotten what would spoil a new flow
+    keep: bool = False  # the packets themselves, of both ends
 
 
 @dataclass(slots=True)
@@ -58,6 +60,7 @@ class _Record:
     """What is known so far. Grows while the run goes on; read at any time."""
 
     sightings: list[Sighting] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
     volleys: list[Volley] = field(default_factory=list)
     facts: dict[Side, Facts] = field(default_factory=dict)
     priors: dict[Side, Sequence[Prior]] = field(default_factory=dict)
@@ -93,6 +96,16 @@ class Drive:
         """Called with the sightings of either station as they come."""
         self._record.sightings += sightings
         self._news.set()
+
+    def show(self, packets: Sequence[Kept]) -> None:
+        """Called with the packets that either station has kept."""
+        known = {check.number for check in self.plan.checks}
+        self._record.kept += [kept for kept in packets if kept.check in known]
+
+    def reel(self, purpose: str = "") -> Reel:
+        """The packets so far."""
+        record = self._record
+        return Reel(self.plan.checks, tuple(record.volleys), tuple(record.kept), purpose)
 
     def wake(self) -> None:
         self._news.set()
@@ -169,10 +182,10 @@ class Drive:
 
     async def _open(self, secret: bytes) -> None:
         checks = list(self.plan.checks)
-        timeout = self.settings.state_timeout
+        timeout, keep = self.settings.state_timeout, self.settings.keep
         ends = {
-            Side.FAR: Open(secret, checks, self._far, self._seen_as, timeout),
-            Side.NEAR: Open(secret, checks, self._near, self._peer, timeout),
+            Side.FAR: Open(secret, checks, self._far, self._seen_as, timeout, keep),
+            Side.NEAR: Open(secret, checks, self._near, self._peer, timeout, keep),
         }
         for side, message in ends.items():
             opened = await self._asked[side].ask(message, Opened)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agent.model import Check, Direction, Sighting
+from probe.reel import Reel
 from scenarios import Expect
 
 __all__ = [
@@ -116,3 +117,4 @@ class RunResult:
     notes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()  # "--strict", "--only=esp,ike"; not the peer, nor places of files
     error: str = ""  # why it is not complete
+    reels: tuple[Reel, ...] = ()  # the packets themselves, where the run was asked for them

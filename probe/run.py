@@ -17,7 +17,7 @@ from agent.errors import AgentError, in_one_line
 from agent.ledger import Ledger, state_directory
 from agent.linux.host import Host as Sockets
 from agent.linux.sockets import interface_mtu
-from agent.model import Direction, Event, Side, Sighting, Volley
+from agent.model import Direction, Event, Kept, Side, Sighting, Volley
 from agent.station import Station, no_sockets
 from agent.wire.icmp import describe
 from probe import fresh, pathmtu
@@ -36,6 +36,7 @@ from scenarios import Scenario, load
 
 Progress = Callable[[str, float], None]
 PING_SECONDS = 1.0
+MTU_SEARCH = "one size of many that were tried for the path's MTU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +136,14 @@ class Session:
         self._drives: list[Drive] = []
         self._sockets = Sockets()
         self._ledger = Ledger(state_directory(os.environ) / "flows.sqlite")
-        self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw)
+        self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw, self._show)
         self._welcome: Welcome | None = None
         self._address = ""
         self._near = ""
         self._rtt: float | None = None
         self._faults: list[str] = []
         self._remarks: list[str] = []
+        self._searches: list[Drive] = []  # for the path's MTU
         self._ranges: dict[pathmtu.Question, pathmtu.Range] = {}
 
     def _plan(self, family: int) -> planning.Plan:
@@ -158,6 +160,10 @@ class Session:
                 "look at --only and --direction"
             )
         return planning.without(plan, request.resting)
+
+    def _show(self, packets: list[Kept]) -> None:
+        if self._drive is not None:
+            self._drive.show(packets)
 
     def _saw(self, sightings: list[Sighting]) -> None:
         if self._drive is not None:
@@ -210,6 +216,7 @@ class Session:
                 there, welcome = await self._connect(family, "")
                 try:
                     round_ = self._new_drive(Sizing, plan, self._near, there, welcome, settings)
+                    self._searches.append(round_)
                     await round_.run(secrets.token_bytes(32))
                 finally:
                     await there.close()
@@ -244,7 +251,13 @@ class Session:
         request = self.request
         try:
             return await connect(
-                self._address, request.port, request.key, socket.gethostname(), self._saw, source
+                self._address,
+                request.port,
+                request.key,
+                socket.gethostname(),
+                self._saw,
+                source,
+                self._show,
             )
         except Unreachable as error:
             if not error.silent or source:
@@ -271,7 +284,7 @@ class Session:
         settings: Settings,
     ) -> Drive:
         """What conducts near's new station and ``there``; both report to it from now on."""
-        self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw)
+        self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw, self._show)
         self._drive = drive = new(
             plan,
             settings,
@@ -354,6 +367,10 @@ class Session:
                 mtu=mtu,
             ),
             conclusions=conclusions,
+            reels=(
+                *(drive.reel() for drive in self._drives),
+                *(drive.reel(MTU_SEARCH) for drive in self._searches),
+            ),
             notes=tuple(
                 dict.fromkeys(
                     [
@@ -417,6 +434,11 @@ def _notes(evidence: Evidence) -> list[str]:
             notes.append(
                 f"{name} {held.port} is held by another program on the {side} host; what reaches "
                 "it is watched, and what leaves from it is sent, by raw sockets"
+            )
+        if facts.strangers:
+            notes.append(
+                f"{side} passed over {facts.strangers:,} packets that came in on the tested "
+                "protocols and ports and are not of this run, or malformed"
             )
         notes += [f"{side}: {trouble}" for trouble in facts.troubles]
     return notes

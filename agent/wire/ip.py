@@ -234,6 +234,27 @@ def udp(path: Path, payload: bytes) -> bytes:
     return blank[:6] + total.to_bytes(2, "big") + payload
 
 
+_CHECKSUM_AT = {UDP: 6, TCP: 16}  # in the header
+
+
+def with_checksum(packet: Packet, data: bytes) -> bytes | None:
+    """``data``, of which ``packet`` was read and which is no fragment, with the checksum of its UDP
+    or TCP header made right; None for another protocol.
+    """
+    at = _CHECKSUM_AT.get(packet.protocol)
+    if at is None:
+        return None
+    start = len(packet.header)
+    body = bytearray(data[start : packet.size])
+    body[at : at + 2] = bytes(2)
+    path = Path(packet.family, packet.source, packet.destination)
+    total = checksum(pseudo_header(path, packet.protocol, len(body)) + bytes(body))
+    if packet.protocol == UDP:
+        total = total or 0xFFFF  # zero would say that there is none (RFC 768)
+    body[at : at + 2] = total.to_bytes(2, "big")
+    return data[:start] + bytes(body) + data[start + len(body) :]
+
+
 def ipv4_header(
     source: str,
     destination: str,
