@@ -85,6 +85,10 @@ def asked_for(options: argparse.Namespace, key: bytes) -> Request:
         alias=options.alias or "",
         fresh_address=options.fresh == "address",
         settings=Settings(
-            options.shots, options.timeout, options.state_timeout, options.fresh == "wait"
+            options.shots,
+            options.timeout,
+            options.state_timeout,
+            options.fresh == "wait",
+            keep="pcap" in arguments.places(options),
         ),
     )

@@ -18,6 +18,7 @@ FORMS = {  # module and option: what --help says of it
     "markdown": "write it in Markdown, for a ticket",
     "junit": "write it as JUnit XML, for a build server",
     "csv": "write it as CSV, for a spreadsheet",
+    "pcap": "write both ends' packets as a capture for Wireshark, with comments",
 }
 
 

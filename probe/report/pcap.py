@@ -36,18 +36,17 @@ clocks were never compared: a difference between a stamp of near and one of far 
 sorting by time mixes up the order. As they stand, the packets of each end are in the order in \
 which it saw them, and an arrival is behind its departure.
 
-Wireshark takes both ends for one and calls the second copy of a TCP segment a retransmission. To \
-see one end alone: frame.interface_name == "near", and save what is displayed."""
+Wireshark takes both ends for one: it calls the second copy of a TCP segment a retransmission, and \
+that of an ESP packet a sequence number repeated. One end alone, with the display filter \
+frame.interface_name == "near" and saved as a file of its own, has none of that."""
 
 CLOCK = (
     "Time stamps are by {side}'s own clock, which was never compared with {other}'s. Captured by "
     "AF_PACKET: on its way in before {side}'s own firewall, on its way out behind it. {count}."
 )
-FILLED = (
-    "The host had left the checksum to its interface, and a virtual one does not fill it in: it "
-    "is filled in here."
-)
-UNFILLED = "The host had left the checksum to its interface: it is no sum of this packet."
+NONE = "None of its packets is here"
+FILLED = "checksum: left by the host to its interface; filled in here"
+UNFILLED = "checksum: left by the host to its interface, and no sum of this packet"
 
 
 def render(result: RunResult) -> bytes:
@@ -75,7 +74,7 @@ def render(result: RunResult) -> bytes:
             CLOCK.format(
                 side=side,
                 other=SIDES[1 - place],
-                count=f"{counts[place]} packets" if counts[place] else "None of its packets is here",
+                count=f"{counts[place]} packets" if counts[place] else NONE,
             ),
         )
         for place, side in enumerate(SIDES)
@@ -131,7 +130,7 @@ class _Reel:
         if found is None:
             return ""
         expected = "" if found.expected == "pass" else f" (expected: {found.expected})"
-        return f"{found.outcome}{expected}" + (f": {found.cause}" if found.cause else "")
+        return f"outcome: {found.outcome}{expected}" + (f": {found.cause}" if found.cause else "")
 
 
 def _thing(kept: Kept) -> str:
