@@ -77,7 +77,9 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ScenarioError(f"{path}:{line}: not UTF-8 text") from None
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ScenarioError(f"{path}: brackets within brackets, more than can be read") from None
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
         message = str(error)
         where = _DECODE_ERROR.search(message)
         if where is None:

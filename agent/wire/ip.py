@@ -156,6 +156,8 @@ def walk_extensions(data: bytes) -> tuple[int, int, bool]:
     """For an IPv6 packet, or the part of one that an error quotes: (the protocol behind the
     extension headers, where it begins, whether this is a later fragment). WireError when cut.
     """
+    if len(data) < HEADER_LENGTH[6]:
+        raise WireError("an IPv6 header breaks off")
     protocol, start, fragment = _walk(data, data[6])
     return protocol, start, bool(fragment[0])
 

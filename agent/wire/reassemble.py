@@ -44,7 +44,7 @@ class _Parts:
 
 def datagram(data: bytes) -> bytes:
     """What names the datagram that ``data`` is a fragment of; WireError for what is no fragment."""
-    return (_split4(data) if data[0] >> 4 == 4 else _split6(data))[0]
+    return _split(data)[0]
 
 
 class Reassembler:
@@ -59,7 +59,7 @@ class Reassembler:
 
         WireError for a fragment that no datagram can hold.
         """
-        key, header, offset, more, piece = _split4(data) if data[0] >> 4 == 4 else _split6(data)
+        key, header, offset, more, piece = _split(data)
         if offset + len(piece) > ip.LARGEST or (more and len(piece) % 8):
             raise WireError("a fragment that fits in no datagram")
         self._forget(now)
@@ -82,6 +82,14 @@ class Reassembler:
             if now - parts.began <= KEEP_SECONDS:
                 return  # they stand in the order in which they began
             del self._under_way[key]
+
+
+def _split(data: bytes) -> tuple[bytes, bytes, int, bool, bytes]:
+    """(name of the datagram, header as it was without fragmentation, offset, more come, piece)."""
+    version = data[0] >> 4 if data else 0
+    if len(data) < ip.HEADER_LENGTH.get(version, ip.LARGEST):
+        raise WireError("a fragment breaks off in its IP header")
+    return _split4(data) if version == 4 else _split6(data)
 
 
 def _split4(data: bytes) -> tuple[bytes, bytes, int, bool, bytes]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.errors import WireError
@@ -19,6 +19,8 @@ from agent.wire.base import Packet, Reading
 from agent.wire.icmp import IcmpError, describe, read_error
 from agent.wire.ike import initiator_spi, nat_detected, parse_header, payloads, tag_of_spi
 from agent.wire.kerberos import parse_error
+from tests.fuzz.effort import many, some
+from tests.fuzz.hostile import EXCHANGES
 from tests.unit.wire_shots import (
     ANSWER_TAG,
     ENDS,
@@ -28,21 +30,10 @@ from tests.unit.wire_shots import (
     KEYS,
     TAG,
     TAGGED,
-    exchange,
     path,
     whole,
 )
 
-# One loop of examples is a fraction of a millisecond; the time is hypothesis's own.
-many = settings(max_examples=400, deadline=None)
-some = settings(max_examples=150, deadline=None)
-
-EXCHANGES = [
-    exchange(kind, family, size, size)
-    for kind in EVERY_KIND
-    for family in FAMILIES
-    for size in ((None, 700) if kind != "nat-keepalive" else (None,))
-]
 # (the packet, its kind, the tag that it must read as)
 SHOTS = [(shot.asked, shot.kind, TAG) for shot in EXCHANGES] + [
     (shot.answered, shot.kind, TAG if shot.kind == "icmp-echo" else ANSWER_TAG)

@@ -1,0 +1,263 @@
+"""Every function of ``agent`` that takes bytes or packets in: a value or a WireError, nothing else.
+
+Nobody has to list them. They are found by the types of their parameters, and called with what an
+enemy may send; one whose parameters nobody can make up, or whose class nobody can make, fails a
+test by its name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Iterable, Iterator, Set
+from importlib import import_module
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import agent
+from agent.album import Album
+from agent.control import Decoder
+from agent.engine import Engine
+from agent.errors import AgentError
+from agent.events import Captured, Frame, Input, Piece, Received, Requested
+from agent.late import LateReplies
+from agent.model import Check, Event, Side, Sighting, Tag
+from agent.recognise import Recogniser
+from agent.unclaimed import Unclaimed
+from agent.vigil import Vigil
+from agent.wire import KINDS, codec, ip
+from agent.wire.base import Codec, Keys, Packet, Path, Reading
+from agent.wire.icmp import IcmpError, read_error
+from agent.wire.noise import Noise
+from agent.wire.port import PortCodec
+from agent.wire.reassemble import Reassembler
+from probe import plan as planning
+from scenarios import load
+from tests.fuzz import hostile
+from tests.fuzz.effort import few
+from tests.unit.wire_shots import ANSWER_TAG, ELSEWHERE, ENDS, FAMILIES, KEYS, TAG, path
+
+# The shells that own sockets, files and processes: what they read goes through what is tested here.
+SHELLS = ("agent.linux", "agent.cli", "agent.daemon", "agent.station", "agent.__main__")
+TOOLS = ("agent.wire.make_templates",)  # makes what is shipped, and is not run by a user
+SECRETS = ("agent.tls.context", "agent.tls.credentials")  # their octets are our own key
+INPUT = (bytes, Packet, IcmpError, Captured, Received, Requested, Piece, Frame)  # from outside
+
+
+def plan() -> planning.Plan:
+    return planning.make(load("all"), 4)
+
+
+def engine() -> Engine:
+    return Engine(Side.FAR, KEYS, plan().checks, *reversed(ENDS[4]), keep=True)
+
+
+# How to come by an object of a class; a codec is asked for by its kind.
+MADE: dict[type, Callable[[], object]] = {
+    Album: lambda: Album(Side.FAR, True, lambda _packet, _outgoing: TAG),
+    Decoder: Decoder,
+    Engine: engine,
+    LateReplies: lambda: LateReplies(KEYS, {}, {}, ENDS[4]),
+    Reassembler: Reassembler,
+    Recogniser: lambda: Recogniser(Side.FAR, KEYS, plan().checks),
+    Unclaimed: Unclaimed,
+    Vigil: Vigil,
+}
+ABSTRACT = (Codec, Noise)
+KIND_OF = {type(codec(kind)): kind for kind in KINDS} | {PortCodec: "tcp:445"}
+
+tags = st.sampled_from([TAG, ANSWER_TAG]) | st.builds(
+    Tag, st.integers(0, 65_535), st.integers(1, 65_535)
+)
+frames = st.builds(Frame, hostile.raw_packets, st.booleans(), st.just(1.0), st.booleans())
+captured = st.builds(
+    Captured,
+    hostile.packets,
+    st.booleans(),
+    st.just(1.0),
+    st.booleans(),
+    st.booleans(),
+    st.none() | frames,
+)
+families = st.sampled_from(FAMILIES)
+kinds = st.sampled_from(KINDS)
+paths = st.builds(path, kinds, families)
+
+
+def _readable(data: bytes) -> IcmpError | None:
+    try:
+        return read_error(ip.parse(data))
+    except AgentError:
+        return None
+
+
+ERRORS = [found for data in hostile.errors() if (found := _readable(data)) is not None]
+
+
+def errors() -> st.SearchStrategy[IcmpError]:
+    """What the reader of ICMP errors makes of what comes in."""
+    changed = hostile.mutated(hostile.errors()).map(lambda data: _readable(data) or ERRORS[0])
+    return st.sampled_from(ERRORS) | changed
+
+
+BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
+    bytes: hostile.octets,
+    Packet: hostile.packets,
+    IcmpError: errors(),
+    Captured: captured,
+    Frame: frames,
+    Piece: st.builds(Piece, frames),
+    Received: st.builds(Received, hostile.packets, st.just(1.0)),
+    Requested: st.builds(Requested, st.integers(1, 9), paths, hostile.octets, st.just(1.0)),
+    Keys: st.just(KEYS),
+    Tag: tags,
+    Path: paths,
+    Side: st.sampled_from(Side),
+    Codec: kinds.map(codec),
+    Sighting: st.builds(Sighting, st.just(Side.FAR), st.sampled_from(Event), st.just(1),
+                        st.just(1), st.just(1.0)),
+    Event: st.sampled_from(Event),
+    Reading: st.builds(Reading, tags),
+    bool: st.booleans(),
+    int: st.sampled_from([0, 4, 6, 17, 50]) | st.integers(0, 65_535),
+    float: st.floats(0, 1e9),
+    str: st.sampled_from([*ENDS[4], *ENDS[6], *ELSEWHERE.values()]),
+    Iterable[int]: st.lists(st.integers(0, 65_535), max_size=4).map(lambda more: [7, 8, *more]),
+    Set[Tag]: st.frozensets(tags, max_size=4),
+    Iterable[Check]: st.just(plan().checks),
+    Input: captured,  # what a run's engine is told at length: see test_fuzz_engine.py
+}  # fmt: skip
+
+# What a function asks of its input, in its docstring, and its callers hold.
+headers = hostile.parsed().map(lambda packet: packet.header).filter(len)
+NARROWER: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "agent.wire.ip.addresses": {"data": headers},
+    "agent.wire.ip.dscp": {"header": headers},
+    "agent.wire.fragment.split": {"hops": st.integers(0, 255), "protocol": st.integers(0, 255)},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    name: str
+    call: Callable[..., Any]
+    owner: type | None = None
+    kind: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}[{self.kind}]" if self.kind else self.name
+
+
+def modules() -> Iterator[str]:
+    for found in pkgutil.walk_packages(agent.__path__, "agent."):
+        if not found.name.startswith((*SHELLS, *TOOLS)):
+            yield found.name
+
+
+def takes_input(call: Callable[..., Any]) -> bool:
+    if not callable(call):
+        return False
+    hints = typing.get_type_hints(call)
+    wanted = [hint for name, hint in hints.items() if name != "return"]
+    return any(hint in INPUT or set(typing.get_args(hint)) & set(INPUT) for hint in wanted)
+
+
+def functions() -> Iterator[Found]:
+    """Public functions, and public methods of public classes, that take something in."""
+    for name in modules():
+        module = import_module(name)
+        for thing in vars(module).values():
+            if getattr(thing, "__module__", "") != name or thing.__name__.startswith("_"):
+                continue
+            where = f"{name}.{thing.__name__}"
+            if inspect.isclass(thing):
+                yield from methods(where, thing)
+            elif where not in SECRETS and takes_input(getattr(thing, "__wrapped__", thing)):
+                yield Found(where, thing)
+
+
+def methods(where: str, owner: type) -> Iterator[Found]:
+    if owner in ABSTRACT:
+        return
+    kinds = [""]
+    if issubclass(owner, Codec):
+        kinds = [kind for kind in (*KINDS, "udp:1701", "tcp:445") if type(codec(kind)) is owner]
+        assert kinds, f"no kind has the codec {where}"
+    for method, call in inspect.getmembers(owner, inspect.isfunction):
+        says_nothing = call.__qualname__.startswith("Codec.")  # as every kind without such a thing
+        if not method.startswith("_") and not says_nothing and takes_input(call):
+            yield from (Found(f"{where}.{method}", call, owner, kind) for kind in kinds)
+
+
+EVERY = list(functions())
+
+
+def strategy(wanted: Any) -> st.SearchStrategy[Any] | None:
+    if wanted in BY_TYPE:
+        return BY_TYPE[wanted]
+    parts = typing.get_args(wanted)
+    if type(None) in parts and len(parts) == 2:
+        known = strategy(next(part for part in parts if part is not type(None)))
+        return None if known is None else st.none() | known
+    return None
+
+
+def arguments(found: Found) -> dict[str, st.SearchStrategy[Any]]:
+    call = getattr(found.call, "__wrapped__", found.call)
+    hints = typing.get_type_hints(call)
+    made = {}
+    for name in inspect.signature(call).parameters:
+        if name == "self":
+            continue
+        narrower = NARROWER.get(found.name, {})
+        known = narrower[name] if name in narrower else strategy(hints[name])
+        assert known is not None, (
+            f"{found.name}: nothing says how to make up {name}: {hints[name]}. "
+            "Add it to BY_TYPE, so that this decoder is fuzzed as well"
+        )
+        made[name] = known
+    return made
+
+
+def test_decoders_are_found() -> None:
+    """The search itself works: some of each sort are among what it finds."""
+    names = {found.name for found in EVERY}
+    assert {
+        "agent.wire.ip.parse",
+        "agent.wire.icmp.read_error",
+        "agent.wire.ike.payloads",
+        "agent.wire.kerberos.parse_error",
+        "agent.wire.der.element",
+        "agent.wire.esp.Esp.read",
+        "agent.wire.reassemble.Reassembler.add",
+        "agent.control.Decoder.feed",
+        "agent.recognise.Recogniser.quoted",
+        "agent.engine.Engine.handle",
+        "agent.tls.is_an_agents",
+    } <= names
+    assert {found.kind for found in EVERY if found.name.endswith(".read")} >= set(KINDS)
+
+
+@pytest.mark.parametrize("found", EVERY, ids=str)
+@few
+@given(data=st.data())
+def test_a_value_or_a_wire_error(found: Found, data: st.DataObject) -> None:
+    call = found.call
+    if found.owner is not None:
+        if found.kind:
+            call = getattr(codec(found.kind), call.__name__)
+        else:
+            assert found.owner in MADE, f"say in MADE how to come by a {found.owner.__name__}"
+            call = getattr(MADE[found.owner](), call.__name__)
+    drawn = {name: data.draw(known, label=name) for name, known in arguments(found).items()}
+    try:
+        result = call(**drawn)
+        if inspect.isgenerator(result):
+            list(result)
+    except AgentError:
+        return
