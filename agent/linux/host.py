@@ -407,9 +407,9 @@ class Host:
             sock, peer = listener.accept()
         except OSError:
             return
-        if len(self._connections) >= MAX_CONNECTIONS:
-            sock.close()
-            return
+        if len(self._connections) >= MAX_CONNECTIONS:  # the oldest ends: ours speak at once
+            with contextlib.suppress(OSError):
+                self._connections.pop(next(iter(self._connections))).shutdown(socket.SHUT_RDWR)
         sock.setblocking(False)
         here = sock.getsockname()
         path = Path(
@@ -431,7 +431,7 @@ class Host:
         except (OSError, TimeoutError):
             return  # the other end broke off; the engine has what came
         finally:
-            del self._connections[number]
+            self._connections.pop(number, None)
 
     def _start(
         self, work: asyncio._CoroutineLike[None], sock: socket.socket, run: Run | None

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from probe.lab import Lab, load_firewall
+from tests.dissect.wireshark import WARNING, read, worst
 from tests.netns.test_verdicts import judged
 
 pytestmark = pytest.mark.netns
 
-WARNING = 0x00600000  # of Wireshark's expert severities: warning; error is above it
 OURS = "not tcp.port == 5088 and not icmpv6.type >= 130 and not arp"
 FIELDS = (
     "frame.number",
@@ -50,25 +50,12 @@ def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def frames(capture: Path) -> list[list[str]]:
     """FIELDS of every packet, as tshark reads it."""
-    return read(capture, OURS)
-
-
-def read(file: Path, wanted: str) -> list[list[str]]:
-    """FIELDS of the packets that the display filter ``wanted`` finds."""
-    argv = ["tshark", "-n", "-r", str(file), "-Y", wanted, "-T", "fields", "-E", "separator=|"]
-    argv += [argument for field in FIELDS for argument in ("-e", field)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return [line.split("|") for line in done.stdout.splitlines()]
+    return read(capture, FIELDS, OURS)
 
 
 def test_nothing_is_malformed_or_worth_a_warning(frames: list[list[str]]) -> None:
     assert len(frames) > 100
-    odd = [
-        frame
-        for frame in frames
-        if "malformed" in frame[1]
-        or any(int(severity) >= WARNING for severity in frame[2].split(",") if severity)
-    ]
+    odd = [f for f in frames if "malformed" in f[1] or worst(f[2]) >= WARNING]
     assert not odd
 
 
@@ -93,7 +80,7 @@ def test_the_documented_filter_finds_every_request_of_ike_and_kerberos(
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     start = readme.index("In Wireshark: `") + len("In Wireshark: `")
     documented = " ".join(readme[start : readme.index("`", start)].split())
-    found = {frame[0] for frame in read(capture, documented)}
+    found = {frame[0] for frame in read(capture, FIELDS, documented)}
     # IKE both ways carries the Vendor ID; a KRB-ERROR names the client only where it has to.
     asked = {f[0] for f in frames if f[4] == "34" or f[5] == "10"}
     assert asked

@@ -18,7 +18,6 @@ from agent.events import (
     Captured,
     Connect,
     Connected,
-    FireVolleys,
     Frame,
     Input,
     Piece,
@@ -29,7 +28,7 @@ from agent.events import (
     Transmit,
     Write,
 )
-from agent.model import Direction, Flow, Kept, Side, Sighting, Tag, Volley
+from agent.model import Direction, Flow, Kept, Side, Sighting, Tag
 from agent.wire.base import Keys, Packet, Path
 from probe import plan as planning
 from scenarios import load
@@ -38,7 +37,6 @@ from tests.fuzz.effort import some
 from tests.unit.wire_shots import ENDS, FAMILIES, FOREIGN, FRESH, KEYS
 
 PLANS = {family: planning.make(load("all"), family) for family in FAMILIES}
-SHOT = Tag(1, 1)
 
 
 def endpoint(family: int, side: Side, keys: Keys = KEYS) -> Engine:
@@ -52,10 +50,9 @@ def endpoint(family: int, side: Side, keys: Keys = KEYS) -> Engine:
             tell(Tag(check.number, 1), port)
             port += 1
     direction = Direction.OUTBOUND if side is Side.NEAR else Direction.INBOUND
-    volleys = [Volley(check.number, 1, 1) for check in PLANS[family].requests(direction)]
-    for action in engine.handle(FireVolleys(volleys, 0.0), 0.0):
-        if isinstance(action, Transmit | Connect):
-            engine.handle(Sent(action.tag, 0.0, action.path, "", action.data), 0.0)
+    for check in PLANS[family].requests(direction):
+        there = Path(family, local, peer, check.source_port, check.destination_port)
+        engine.handle(Sent(Tag(check.number, 1), 0.0, there, "", bytes(20)), 0.0)
     return engine
 
 
