@@ -1,8 +1,8 @@
 """A third party that means harm: malformed IKE, Kerberos, ESP, AH and ICMP, as fast as it can.
 
-Run as a program in a lab: ``python -m tests.netns.flood TARGET [PORT]``. It prints "ready" when
-all of it has gone out once and its TCP connections stand, then goes on until it is ended, for a
-minute at most. PORT: the source of its UDP; default: one that the kernel gives.
+Run as a program in a lab: ``python -m tests.netns.flood TARGET [PORT]``. It prints "ready" when it is
+under way, then goes on until it is ended, for a minute at most. PORT: the source of its UDP; 0, or
+none, leaves it to the kernel.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import itertools
 import random
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -48,17 +49,26 @@ def packets(chance: random.Random, family: int) -> Iterator[tuple[int, int, byte
         yield icmp, 0, error + mangled(PACKETS, chance)
 
 
-def connect(target: str) -> list[socket.socket]:
-    """Connections to the Kerberos port: silent ones, and ones that promise what never comes."""
-    made = []
-    for number in range(CONNECTIONS):
-        with contextlib.suppress(OSError):  # nobody listens yet, or the agent has had enough
+def connect(target: str) -> None:
+    """Connections to the Kerberos port: silent ones, and ones that promise what never comes and
+    then drip. As soon as somebody listens, and again when they are closed.
+    """
+    made: list[socket.socket] = []
+    for number in itertools.count():
+        try:
             sock = socket.create_connection((target, 88), timeout=1.0)
             sock.setblocking(False)
             if number % 6 < len(LENGTHS):
                 sock.send(LENGTHS[number % 6])
             made.append(sock)
-    return made
+        except OSError:  # nobody listens yet
+            time.sleep(PAUSE)
+        for sock in made[-CONNECTIONS::7]:
+            with contextlib.suppress(OSError):
+                sock.send(b"\0")
+        for sock in made[:-CONNECTIONS]:
+            sock.close()
+        made = made[-CONNECTIONS:]
 
 
 def main(target: str, port: int) -> None:
@@ -70,7 +80,7 @@ def main(target: str, port: int) -> None:
     udp = socket.socket(af, socket.SOCK_DGRAM)
     udp.bind(("", port))
     end = time.monotonic() + SECONDS
-    connections: list[socket.socket] = []
+    threading.Thread(target=connect, args=[target], daemon=True).start()
     for number, (protocol, to, body) in enumerate(packets(chance, family)):
         with contextlib.suppress(OSError):  # an ICMP error that came back; a full queue
             if protocol == 17:
@@ -81,11 +91,6 @@ def main(target: str, port: int) -> None:
             print("ready", flush=True)
         if number % BATCH == 0:
             time.sleep(PAUSE)
-        if number % 100 == 0 and len(connections) < CONNECTIONS:
-            connections += connect(target)
-        for sock in itertools.islice(connections, number % 7, None, 7):
-            with contextlib.suppress(OSError):
-                sock.send(b"\0")  # drip
         if time.monotonic() > end:
             return
 
