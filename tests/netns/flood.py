@@ -1,8 +1,8 @@
 """A third party that means harm: malformed IKE, Kerberos, ESP, AH and ICMP, as fast as it can.
 
-Run as a program in a lab: ``python -m tests.netns.flood TARGET [PORT]``. It prints "ready" when it is
-under way, then goes on until it is ended, for a minute at most. PORT: the source of its UDP; 0, or
-none, leaves it to the kernel.
+Run as a program in a lab: ``python -m tests.netns.flood TARGET [PORT]``. It prints "ready" when it
+is under way, then goes on until it is ended, for a minute at most. PORT: the source of its UDP; 0,
+or none, leaves it to the kernel.
 """
 
 from __future__ import annotations
