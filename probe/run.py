@@ -437,8 +437,8 @@ def _notes(evidence: Evidence) -> list[str]:
             )
         if facts.strangers:
             notes.append(
-                f"{side} passed over {facts.strangers:,} packets that came in on the tested "
-                "protocols and ports and are not of this run, or malformed"
+                f"{side} passed over {facts.strangers:,} packet{'s' * (facts.strangers > 1)} on "
+                "the tested protocols and ports: not of this run, or malformed"
             )
         notes += [f"{side}: {trouble}" for trouble in facts.troubles]
     return notes

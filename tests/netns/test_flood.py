@@ -16,7 +16,7 @@ from tests.netns.test_verdicts import cells
 pytestmark = pytest.mark.netns
 
 KINDS = "--only=icmp-echo,esp,ah,ike,ike-nat-t,kerberos-udp,kerberos-tcp"
-PASSED_OVER = re.compile(r"far passed over ([0-9,]+) packets? that came in")
+PASSED_OVER = re.compile(r"far passed over ([0-9,]+) packets? on the tested")
 
 
 def run(lab: Lab, where: str, port: int = 0) -> tuple[dict[str, Any], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import pytest
 from probe.lab import Lab, environment, module, start_agent, write_key
 from tests.dissect.wireshark import ERROR, WARNING, read, worst
 from tests.netns.conftest import MakeLab
-from tests.netns.ends import Watch, agent_log, probe, result, start_probe, wait_until
+from tests.netns.ends import Running, Watch, agent_log, probe, result, start_probe, wait_until
 from tests.netns.test_bad_luck_running import FIRST_ROUND, SLOW
 from tests.netns.test_verdicts import judged
 
@@ -27,7 +28,6 @@ FIELDS = (
     "frame.time_epoch",
     "frame.comment",
 )
-# What lies in a comment of ours and in Wireshark's own words is not malformed.
 SOUND = ("udp.checksum.status", "tcp.checksum.status", "ip.checksum.status", "icmp.checksum.status",
          "icmpv6.checksum.status")  # fmt: skip
 
@@ -138,12 +138,15 @@ def test_a_lost_packet_stands_alone(make_lab: MakeLab) -> None:
 
 def test_nothing_but_the_run_is_in_it(make_lab: MakeLab) -> None:
     lab = make_lab("open")
-    ping = lab.spawn(
-        "near", ["ping", "-q", "-i", "0.01", lab.far_address()], stdout=subprocess.DEVNULL
-    )
-    whole, run, _ = captured(lab, "--only=icmp-echo,kerberos-tcp")
-    assert ping.poll() is None, "it pinged from before the run until after it"
-    assert whole
+    flood = Running(lab, "fw", [sys.executable, "-m", "tests.netns.flood", lab.far_address()])
+    try:
+        flood.hear("ready")
+        whole, run, _ = captured(lab, "--only=icmp-echo,esp,ike,kerberos-udp")
+        assert flood.process.poll() is None, "the flood ended before the run"
+    finally:
+        flood.process.kill()
+        flood.process.wait()
+    assert {frame.end for frame in whole} == {"near", "far"}
     assert all(", shot " in frame.comment for frame in whole)
     assert any(note.startswith("far passed over ") for note in run["notes"])
 
