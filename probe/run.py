@@ -398,6 +398,8 @@ class Session:
             told = correlate(drive.plan, evidence, strict=strict)
             found |= {conclusion.check.number: conclusion for conclusion in told}
             notes += _notes(evidence)
+        for drive in self._searches:
+            notes += _troubles(drive.evidence())
         return tuple(found[check.number] for check in self.plan.checks), notes
 
     def _troubles(self) -> list[str]:
@@ -440,8 +442,16 @@ def _notes(evidence: Evidence) -> list[str]:
                 f"{side} passed over {facts.strangers:,} packet{'s' * (facts.strangers > 1)} on "
                 "the tested protocols and ports: not of this run, or malformed"
             )
-        notes += [f"{side}: {trouble}" for trouble in facts.troubles]
-    return notes
+    return notes + _troubles(evidence)
+
+
+def _troubles(evidence: Evidence) -> list[str]:
+    return [
+        f"{side}: {trouble}"
+        for side in (Side.NEAR, Side.FAR)
+        if (facts := evidence.facts(side)) is not None
+        for trouble in facts.troubles
+    ]
 
 
 def exit_code(finished: Finished) -> int:

@@ -23,7 +23,7 @@ PAUSE = 0.002  # after each batch of BATCH: some thousands a second
 BATCH = 10
 CONNECTIONS = 300  # more than the agent serves at once
 PORTS = (500, 4500, 88)
-RAW = (50, 51)
+RAW = (6, 17, 50, 51)  # UDP and TCP as well: their headers are mangled too
 LENGTHS = (b"\xff\xff\xff\xff", bytes(4), b"\x00\x00\x00\x01", b"\x7f\xff\xff\xff\x6a", b"\x6a\x84")
 
 

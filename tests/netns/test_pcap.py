@@ -82,6 +82,7 @@ def test_wireshark_reads_all_that_crossed(make_lab: MakeLab, family: int) -> Non
     parts = Counter((f.end, word) for f in whole for word in PARTS if word in f.comment)
     assert all(parts[end, word] >= 10 for end in ("near", "far") for word in PARTS), parts
     sightings(whole, run)
+    causes(whole)
 
 
 PARTS = ("first fragment", "last missing fragment")
@@ -99,6 +100,17 @@ def sightings(whole: list[Frame], run: dict[str, Any]) -> None:
     assert len(seen) > 100
     # Both are rounded from one stamp, in two ways.
     assert {s for s in seen if not {(s[0], s[1] + n) for n in (-1, 0, 1)} & told} == set()
+
+
+def causes(whole: list[Frame]) -> None:
+    """Of each shot the first arrival stands behind the first departure, both ways mixed."""
+    first: dict[tuple[str, bool], int] = {}
+    for place, frame in enumerate(whole):
+        shot, _, what = frame.comment.partition(":")
+        first.setdefault((shot, " arrived at " in f" {what.splitlines()[0]}"), place)
+    arrived = [shot for shot, arrival in first if arrival]
+    assert len(arrived) > 100
+    assert all(first[shot, False] < first[shot, True] for shot in arrived)
 
 
 def micros(text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.control import (
@@ -16,7 +16,9 @@ from agent.control import (
     Open,
     Prepared,
     Seen,
+    Shown,
     encode,
+    shown,
 )
 from agent.errors import ControlError
 from agent.model import (
@@ -25,6 +27,7 @@ from agent.model import (
     Event,
     Flow,
     Icmp,
+    Kept,
     PortUse,
     Side,
     Sighting,
@@ -86,6 +89,22 @@ def test_a_line_without_end_is_not_kept_for_ever() -> None:
     list(decoder.feed(b"x" * (MAX_LINE // 2 + 1)))
     with pytest.raises(ControlError, match="too long"):
         list(decoder.feed(b"x" * (MAX_LINE // 2 + 1)))
+
+
+@given(st.lists(st.sampled_from([0, 1, 40, 1500, 65_575]), max_size=6))
+@example([0] * 400)
+def test_packets_are_shown_in_messages_that_fit(sizes: list[int]) -> None:
+    longest = {"number": 10**9, "time": 1_700_000_000.123456, "outgoing": False, "check": 65_535,
+               "shot": 65_535, "event": Event.ARRIVED, "stage": "fragment", "again": True,
+               "unfilled": True}  # fmt: skip
+    packets = [Kept(at=Side.NEAR, data=b"\xff" * size, **longest) for size in sizes * 10]  # type: ignore[arg-type]
+    lines = [encode(message) for message in shown(packets)]
+    assert all(len(line) <= MAX_LINE for line in lines)
+    decoder = Decoder()
+    back = [message for line in lines for message in decoder.feed(line)]
+    assert [kept for message in back if isinstance(message, Shown) for kept in message.packets] == (
+        packets
+    )
 
 
 @given(st.binary(max_size=300))
