@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pkgutil
+import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from enum import Enum
 from importlib import import_module
 from typing import Any
 
@@ -21,21 +23,17 @@ from hypothesis import strategies as st
 
 import agent
 from agent.album import Album
-from agent.control import Decoder
 from agent.engine import Engine
 from agent.errors import AgentError
 from agent.events import Captured, Frame, Input, Piece, Received, Requested
 from agent.late import LateReplies
 from agent.model import Check, Event, Side, Sighting, Tag
 from agent.recognise import Recogniser
-from agent.unclaimed import Unclaimed
-from agent.vigil import Vigil
 from agent.wire import KINDS, codec, ip
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
 from agent.wire.icmp import IcmpError, read_error
 from agent.wire.noise import Noise
 from agent.wire.port import PortCodec
-from agent.wire.reassemble import Reassembler
 from probe import plan as planning
 from scenarios import load
 from tests.fuzz import hostile
@@ -60,13 +58,9 @@ def engine() -> Engine:
 # How to come by an object of a class; a codec is asked for by its kind.
 MADE: dict[type, Callable[[], object]] = {
     Album: lambda: Album(Side.FAR, True, lambda _packet, _outgoing: TAG),
-    Decoder: Decoder,
     Engine: engine,
     LateReplies: lambda: LateReplies(KEYS, {}, {}, ENDS[4]),
-    Reassembler: Reassembler,
     Recogniser: lambda: Recogniser(Side.FAR, KEYS, plan().checks),
-    Unclaimed: Unclaimed,
-    Vigil: Vigil,
 }
 ABSTRACT = (Codec, Noise)
 KIND_OF = {type(codec(kind)): kind for kind in KINDS} | {PortCodec: "tcp:445"}
@@ -117,11 +111,9 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     Keys: st.just(KEYS),
     Tag: tags,
     Path: paths,
-    Side: st.sampled_from(Side),
     Codec: kinds.map(codec),
     Sighting: st.builds(Sighting, st.just(Side.FAR), st.sampled_from(Event), st.just(1),
                         st.just(1), st.just(1.0)),
-    Event: st.sampled_from(Event),
     Reading: st.builds(Reading, tags),
     bool: st.booleans(),
     int: st.sampled_from([0, 4, 6, 17, 50]) | st.integers(0, 65_535),
@@ -198,13 +190,33 @@ EVERY = list(functions())
 
 
 def strategy(wanted: Any) -> st.SearchStrategy[Any] | None:
+    """Of a parameter's type: one of BY_TYPE, or something that is made of them."""
     if wanted in BY_TYPE:
         return BY_TYPE[wanted]
-    parts = typing.get_args(wanted)
-    if type(None) in parts and len(parts) == 2:
-        known = strategy(next(part for part in parts if part is not type(None)))
-        return None if known is None else st.none() | known
+    if wanted is type(None):
+        return st.none()
+    if inspect.isclass(wanted) and issubclass(wanted, Enum):
+        return st.sampled_from(wanted)
+    parts = [strategy(part) for part in typing.get_args(wanted) if part is not Ellipsis]
+    known = [part for part in parts if part is not None]
+    if not parts or len(known) < len(parts):
+        return None
+    if typing.get_origin(wanted) in (typing.Union, types.UnionType):
+        return st.one_of(known)
+    if typing.get_origin(wanted) in (list, Sequence, Iterable):
+        return st.lists(known[0], max_size=4)
     return None
+
+
+def make(owner: type) -> object:
+    """An object to call the methods of."""
+    if owner in MADE:
+        return MADE[owner]()
+    wanted = inspect.signature(owner).parameters.values()
+    assert all(parameter.default is not parameter.empty for parameter in wanted), (
+        f"say in MADE how to come by a {owner.__name__}, so that it is fuzzed as well"
+    )
+    return owner()
 
 
 def arguments(found: Found) -> dict[str, st.SearchStrategy[Any]]:
@@ -252,8 +264,7 @@ def test_a_value_or_a_wire_error(found: Found, data: st.DataObject) -> None:
         if found.kind:
             call = getattr(codec(found.kind), call.__name__)
         else:
-            assert found.owner in MADE, f"say in MADE how to come by a {found.owner.__name__}"
-            call = getattr(MADE[found.owner](), call.__name__)
+            call = getattr(make(found.owner), call.__name__)
     drawn = {name: data.draw(known, label=name) for name, known in arguments(found).items()}
     try:
         result = call(**drawn)
