@@ -20,7 +20,7 @@ READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
 TEST_PACKAGES := chromium fish fonts-dejavu-core poppler-utils prometheus tshark zsh
-EXAMPLES ?= 5000
+EXAMPLES ?= 3000
 CASES ?= 500
 RUNS ?= 200
 

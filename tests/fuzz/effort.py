@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("quick", max_examples=100, deadline=None)
 settings.register_profile(
     "long",
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "5000")),
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "3000")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
