@@ -1,4 +1,7 @@
-"""The shared key: a file with 256 bits in hexadecimal, readable by its owner alone.
+"""A key file: 256 bits in hexadecimal, one key a line, readable by its owner alone.
+
+The first line is the key in use. Others below it are older ones that are still taken, for as long
+as the other host may not have the new one yet.
 
 It is found in this order: the path given, ``$PROBE_KEY_FILE``, ``$XDG_CONFIG_HOME/probe/key``
 (``~/.config/probe/key``), ``/etc/probe/key``.
@@ -9,12 +12,13 @@ from __future__ import annotations
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agent.errors import KeyFileError
 
 KEY_LENGTH = 32
+MOST_KEYS = 4  # in one file
 SYSTEM_KEY = Path("/etc/probe/key")
 
 
@@ -52,36 +56,96 @@ def is_there(place: Path) -> bool:
 
 
 def load(path: Path) -> bytes:
-    """The 32 octets in ``path``. KeyFileError for a bad mode, a bad form, or no access."""
+    """The key in use, 32 octets. KeyFileError as :func:`load_all`."""
+    return load_all(path)[0]
+
+
+def load_all(path: Path) -> tuple[bytes, ...]:
+    """Every key in ``path``, newest first. KeyFileError: a bad mode or form, or no access."""
     try:
         # O_NONBLOCK: a pipe by that name must not hold us up.
         with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             text = file.read(4096)
+        above = path.parent.stat()
     except OSError as error:
         raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"the key {path} is not a file")
+    _check_trust(path, status, above)
+    try:
+        found = tuple(bytes.fromhex(line) for line in text.decode("ascii").split())
+    except ValueError:
+        found = ()
+    if not 0 < len(found) <= MOST_KEYS or any(len(key) != KEY_LENGTH for key in found):
+        raise KeyFileError(
+            f"the key {path} is damaged: it should hold {2 * KEY_LENGTH} hexadecimal digits. "
+            "Copy it again from the far host, or make a new pair with: probe keygen"
+        )
+    return found
+
+
+def _check_trust(path: Path, status: os.stat_result, above: os.stat_result) -> None:
+    """KeyFileError where anybody else can read the file, or put another in its place."""
     if status.st_mode & 0o077:
         raise KeyFileError(
             f"the key {path} can be read or written by others (mode {status.st_mode & 0o777:04o}). "
             f"Run: chmod 600 {path}"
         )
-    try:
-        key = bytes.fromhex(text.decode("ascii").strip())
-    except ValueError:
-        key = b""
-    if len(key) != KEY_LENGTH:
+    if above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX:
         raise KeyFileError(
-            f"the key {path} is damaged: it should hold {2 * KEY_LENGTH} hexadecimal digits. "
-            "Copy it again from the far host, or make a new pair with: probe keygen"
+            f"the directory of the key {path} can be written by others (mode "
+            f"{above.st_mode & 0o777:04o}), who can put another key there. "
+            f"Run: chmod go-w {path.parent}"
         )
-    return key
+    for what, owner in ((path, status.st_uid), (path.parent, above.st_uid)):
+        if owner not in (0, os.geteuid()):
+            raise KeyFileError(
+                f"{what} belongs to another user (uid {owner}), who can change the key there. "
+                f"Run: chown {os.geteuid()} {what}"
+            )
+
+
+def store(path: Path, keys: Sequence[bytes]) -> None:
+    """Writes a key file, newest first, mode 0600, whole or not at all. KeyFileError if not."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    _write(beside, keys)
+    try:
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
 
 
 def create(path: Path) -> bytes:
     """Writes a new key, mode 0600, and returns it. KeyFileError when the file is there already."""
     key = secrets.token_bytes(KEY_LENGTH)
+    _write(path, [key])
+    return key
+
+
+def rotate(path: Path) -> bytes:
+    """Puts a new key before those in ``path``, which stay valid. KeyFileError as ever."""
+    before = load_all(path)
+    if len(before) == MOST_KEYS:
+        raise KeyFileError(
+            f"{path} holds {MOST_KEYS} keys already. Take the old ones out first: "
+            f"probe keygen --retire {path}"
+        )
+    key = secrets.token_bytes(KEY_LENGTH)
+    store(path, [key, *before])
+    return key
+
+
+def retire(path: Path) -> int:
+    """Leaves only the newest key in ``path``; returns how many went. KeyFileError as ever."""
+    found = load_all(path)
+    if len(found) > 1:
+        store(path, found[:1])
+    return len(found) - 1
+
+
+def _write(path: Path, keys: Sequence[bytes]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     except OSError as error:
@@ -94,8 +158,7 @@ def create(path: Path) -> bytes:
         raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "w") as file:
-            file.write(key.hex() + "\n")
+            file.writelines(key.hex() + "\n" for key in keys)
     except OSError as error:  # a full disk: half a key must not stay behind
         path.unlink(missing_ok=True)
         raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
-    return key
