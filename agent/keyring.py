@@ -2,8 +2,8 @@
 
 The key file that both hosts share counts as ``shared``. Beside it the directory ``keys.d`` holds
 one file for each operator, named after them; to delete a file is to revoke its key. A file may hold
-several keys, the newest first, all of which are taken: so a key is replaced without an hour at which
-neither host can talk to the other.
+several keys, the newest first, all of which are taken: so a key is replaced without an hour at
+which neither host can talk to the other.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ An Ed25519 key is derived from the shared key by HKDF (RFC 5869); the certificat
 itself is the same at both ends, is what each end presents, and is the only one each end trusts.
 So a handshake succeeds exactly when both hold the key, and no protocol of our own is needed.
 Plain TLS-PSK would be shorter, but Python's ssl offers it only from 3.13 on.
+
+An agent may hold several keys. The client names the one it means, in the clear, where a browser names
+a host (SNI, RFC 6066, 3); who names none that the agent holds gets an alert, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import base64
 import os
 import ssl
+from collections.abc import Callable
 
 from agent.errors import AgentError
 
@@ -55,6 +59,27 @@ def context(key: bytes, *, server: bool) -> ssl.SSLContext:
         os.close(descriptor)
     if server:
         result.num_tickets = 0  # no resumption: a handshake always proves the key
+    return result
+
+
+def front(choose: Callable[[str], ssl.SSLContext | None]) -> ssl.SSLContext:
+    """The context of an agent's door. ``choose`` gets the name that the client says, "" for none.
+
+    Where it finds no context for that, the client gets the alert "unrecognized name".
+    """
+    # Nobody holds this key, and no handshake gets to use it: the client is always sent on or away.
+    result = context(os.urandom(32), server=True)
+
+    def send_on(
+        link: ssl.SSLObject, name: str | None, _front: ssl.SSLContext
+    ) -> ssl.AlertDescription | None:
+        found = choose(name or "")
+        if found is None:
+            return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        link.context = found
+        return None
+
+    result.sni_callback = send_on
     return result
 
 
