@@ -5,8 +5,8 @@ itself is the same at both ends, is what each end presents, and is the only one 
 So a handshake succeeds exactly when both hold the key, and no protocol of our own is needed.
 Plain TLS-PSK would be shorter, but Python's ssl offers it only from 3.13 on.
 
-An agent may hold several keys. The client names the one it means, in the clear, where a browser names
-a host (SNI, RFC 6066, 3); who names none that the agent holds gets an alert, and nothing else.
+An agent may hold several keys. The client names the one it means, in the clear, where a browser
+names a host (SNI, RFC 6066, 3); who names none that the agent holds gets an alert, and no more.
 """
 
 from __future__ import annotations
