@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from agent.errors import ControlError
-from agent.model import Check, Facts, Kept, Late, PortUse, Prior, Sighting, Volley
+from agent.model import Check, Facts, Kept, Late, Limits, PortUse, Prior, Sighting, Volley
 
 PROTOCOL = 1
 MAX_LINE = 1 << 20  # octets; a longer line ends the connection
@@ -37,6 +37,8 @@ class Welcome(Message, frozen=True):
     address: str  # far's own address on this connection
     seen_as: str  # near's address as far sees it
     mtu: int = 0  # octets, of far's interface towards near; 0: not known
+    limits: Limits | None = None  # of one session; None: it has none
+    sessions: int = 0  # that the agent serves at once; 0: not told
 
 
 class Open(Message, frozen=True):
@@ -48,11 +50,13 @@ class Open(Message, frozen=True):
     peer: str
     state_timeout: float
     keep: bool = False  # the packets as well: they come as Shown
+    asked: Limits | None = None  # None: all that there is
 
 
 class Opened(Message, frozen=True):
     facts: Facts
     priors: list[Prior]
+    granted: Limits | None = None  # never more than was asked; None: as much as one likes
 
 
 class Prepare(Message, frozen=True):
@@ -124,7 +128,8 @@ class Closed(Message, frozen=True):
 
 
 class Oops(Message, frozen=True):
-    """A refusal. ``code`` is for programs: "version", "denied", "busy", "bad"."""
+    """A refusal. ``code`` is for programs: "version", "denied", "busy", "bad", and "ended", which
+    comes unasked, before the agent ends a session."""
 
     code: str
     text: str

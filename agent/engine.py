@@ -9,10 +9,11 @@ A sighting is itself an action: the shell passes it on to whoever conducts the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from agent import sightings
 from agent.album import Album
+from agent.answers import Answers, way_back
 from agent.errors import WireError
 from agent.events import (
     Action,
@@ -31,20 +32,24 @@ from agent.events import (
     Transmit,
     Write,
 )
-from agent.late import LateReplies
-from agent.model import Check, Event, Flow, Icmp, Side, Sighting, Tag, Volley
-from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser, digest
+from agent.limits import CONNECTION, HEADERS, Bucket, octets, sizes
+from agent.model import Check, Event, Flow, Side, Sighting, Tag, Volley
+from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser
 from agent.timetable import Timetable
 from agent.unclaimed import Unclaimed
 from agent.wire import ip
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
 from agent.wire.icmp import IcmpError, is_housekeeping, read_error
 
+OVER = "more than the agent's limits allow"
+
 
 class Engine:
     """One run at one endpoint. ``local`` and ``peer`` are this host's and the other's address.
 
-    ``keep``: the packets as well, see :mod:`agent.album`.
+    ``keep``: the packets as well, see :mod:`agent.album`. ``bucket``: what this end may send; None
+    for as much as is ordered. ``others``: whether another run at this endpoint is with the host of
+    that address.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class Engine:
         checks: Iterable[Check],
         local: str,
         peer: str,
+        bucket: Bucket | None = None,
+        others: Callable[[str], bool] = lambda _address: False,
         *,
         keep: bool = False,
     ) -> None:
@@ -61,7 +68,9 @@ class Engine:
         self.keys = keys
         self.local = local
         self.peer = peer
-        self._known = known = Recogniser(side, keys, checks)
+        self._bucket = bucket
+        self._remote = peer.partition("%")[0]  # as packets have it, which know no zones
+        self._known = known = Recogniser(side, keys, checks, self._remote, others)
         self.checks, self.codecs = known.checks, known.codecs
         self.originates = known.originates
         self.own_port, self.peer_port = known.own_port, known.peer_port
@@ -71,7 +80,7 @@ class Engine:
         self.live: set[int] = set()
         self.nameless: set[int] = set()
         self._due = Timetable()
-        self._late = LateReplies(keys, self.checks, self.codecs, (peer, local))
+        self._answers = Answers(keys, self.checks, self.codecs, local, self._remote)
         self._seen: set[tuple[Tag, Event, str]] = set()
         self._known_as: Sighting | None = None  # the packet at hand, also when seen again
         self._served: set[int] = set()
@@ -96,6 +105,16 @@ class Engine:
         """Packets that came in and are not of this run, or malformed."""
         return self._strangers + self._unclaimed.count
 
+    def check_room(self, volleys: Sequence[Volley], gap: float, now: float) -> None:
+        """OverLimit for an order of more than this end may send, a shot every ``gap`` seconds."""
+        if self._bucket is None:
+            return
+        start = max(now, self._due.last() or now)
+        shots = sizes(volleys, self.checks)
+        before = [octets(self.checks[tag.check]) for tag in self._due.waiting()]
+        seconds = start - now + max(0, len(shots) - 1) * gap
+        self._bucket.check_order(shots, before, seconds, now)
+
     def deadline(self) -> float | None:
         return self._due.next()
 
@@ -110,14 +129,14 @@ class Engine:
             case Piece():
                 return [*self.album.piece(event)]
             case Received():
-                return self._received(event)
+                return self._received(event, now)
             case Tick():
                 return self._tick(now)
             case FireVolleys():
                 self._due.add(event.volleys, event.gap, now)
                 return self._tick(now)
             case AnswerLate(late, gap):
-                self._late.order(late)
+                self._answers.order(late)
                 volley = Volley(late.check, late.first, late.count)
                 return self.handle(FireVolleys([volley], gap), now)
             case Sent():
@@ -127,7 +146,7 @@ class Engine:
             case Answered():
                 return self._answered(event)
             case Requested():
-                return self._requested(event)
+                return self._requested(event, now)
 
     # -- sending ---------------------------------------------------------------------------
 
@@ -153,6 +172,9 @@ class Engine:
             except WireError as error:  # a size that this kind cannot have
                 actions.append(self._unsent(tag, path, str(error), now))
                 continue
+            if not self._may_send(kind, path, data, now):
+                actions.append(self._unsent(tag, path, OVER, now))
+                continue
             actions.append(
                 Connect(tag, path, data, ttl)
                 if kind.stream
@@ -160,55 +182,44 @@ class Engine:
             )
         return actions
 
+    def _may_send(self, kind: Codec, path: Path, data: bytes, now: float) -> bool:
+        if self._bucket is None:
+            return True
+        headers = HEADERS[path.family] + 8 if not kind.whole_packet(path.family) else 0
+        return self._bucket.take(len(data) + (CONNECTION if kind.stream else headers), now)
+
     def _unsent(self, tag: Tag, path: Path, reason: str, time: float) -> Sighting:
         return self._along(path, tag, Event.UNSENT, time, note=reason)
 
     def _sent(self, event: Sent) -> list[Action]:
         if event.error:
             return [self._unsent(event.tag, event.path, event.error, event.time)]
-        kind = self.codecs[self.checks[event.tag.check].kind]
-        protocol = kind.protocol(event.path.family)
-        body = event.data[20:] if kind.whole_packet(event.path.family) else event.data
-        stage = ""
-        if kind.stream:
-            stage = "syn" if self.checks[event.tag.check].flow is Flow.NEW else "answer"
-        return self._once(
-            self._along(
-                event.path,
-                event.tag,
-                Event.SENT,
-                event.time,
-                digest="" if kind.stream else digest(protocol, body),
-                stage=stage,
-            )
-        )
+        check = self.checks[event.tag.check]
+        return self._once(sightings.of_sent(self.side, event, check, self.codecs[check.kind]))
 
-    def _answer(self, tag: Tag, packet: Packet) -> list[Action]:
+    def _answer(self, tag: Tag, packet: Packet, now: float) -> list[Action]:
         """The reply to a request that was delivered. One for each shot, whatever comes again."""
-        check = self.checks[tag.check]
-        self._late.keep(tag, packet)
-        by_kernel = self.codecs[check.kind].answered_by_kernel
-        if check.partner is None or check.flow is not Flow.NEW or by_kernel:
-            return []
-        return self._reply(Tag(check.partner, tag.shot), packet)
+        reply = self._answers.due(tag)
+        denied = self._answers.denied(packet)
+        if denied:
+            return self._once(self._unsent(reply, way_back(packet), denied, now)) if reply else []
+        self._answers.keep(tag, packet)
+        return self._reply(reply, packet, now) if reply else []
 
     def _answer_late(self, reply: Tag, now: float) -> list[Action]:
-        packet = self._late.request(reply)
+        packet = self._answers.ordered(reply)
         if packet is not None:
-            return self._reply(reply, packet)
+            return self._reply(reply, packet, now)
         path = Path(self.checks[reply.check].family, self.local, self.peer)
         return [self._unsent(reply, path, "that request was not delivered here", now)]
 
-    def _reply(self, reply: Tag, packet: Packet) -> list[Action]:
-        check = self.checks[reply.check]
-        kind = self.codecs[check.kind]
-        ports = packet.destination_port, packet.source_port
-        back = Path(packet.family, packet.destination, packet.source, *ports)
-        try:
-            data = kind.answer(self.keys, reply, back, packet.payload, check.size)
-        except WireError:
-            return []  # what is shorter than any answer gets none
-        return [Transmit(reply, kind, back, data, fragmenting=check.fragmenting)]
+    def _reply(self, reply: Tag, packet: Packet, now: float) -> list[Action]:
+        answer = self._answers.answer(reply, packet)
+        if answer is None:
+            return []
+        if not self._may_send(answer.codec, answer.path, answer.data, now):
+            return [self._unsent(reply, answer.path, OVER, now)]
+        return [answer]
 
     # -- seeing ----------------------------------------------------------------------------
 
@@ -241,7 +252,7 @@ class Engine:
             return []
         return self._note(reading, packet, where, event.time, backwards=event.backwards)
 
-    def _received(self, event: Received) -> list[Action]:
+    def _received(self, event: Received, now: float) -> list[Action]:
         packet = event.packet
         if packet.protocol == TCP:
             # Only asked for where another program holds the port and we cannot accept.
@@ -253,9 +264,8 @@ class Engine:
         reading = self._known.read(packet, outgoing=False)
         if reading is None:
             return []  # the capture has counted it
-        fresh = (reading.tag, Event.DELIVERED, "") not in self._seen
         actions = self._note(reading, packet, Event.DELIVERED, event.time)
-        return actions + self._answer(reading.tag, packet) if fresh else actions
+        return actions + self._answer(reading.tag, packet, now)
 
     def _note(
         self,
@@ -297,6 +307,7 @@ class Engine:
         """Not ours. Between the same two hosts it may have opened the way for a check."""
         if not outgoing:
             self._strangers += not is_housekeeping(packet)
+        if not outgoing and not self._known.is_others(packet.source):
             self.nameless.update(self._known.nameless(packet))
         ends = (packet.source, packet.destination)
         if ends == ((self.local, self.peer) if outgoing else (self.peer, self.local)):
@@ -318,23 +329,7 @@ class Engine:
         if found is None:
             self._strangers += not event.outgoing
             return []
-        tag = found.tag
-        packet = event.packet
-        return self._once(
-            Sighting(
-                at=self.side,
-                event=Event.REFUSED,
-                check=tag.check,
-                shot=tag.shot,
-                time=event.time,
-                source=packet.source,
-                destination=packet.destination,
-                ttl=packet.ttl,
-                size=packet.size,
-                icmp=Icmp(error.type, error.code, error.sender, error.mtu),
-                note=found.note,
-            )
-        )
+        return self._once(sightings.of_error(self.side, found, error, event.packet, event.time))
 
     # -- TCP -------------------------------------------------------------------------------
 
@@ -363,6 +358,8 @@ class Engine:
         packet = event.packet
         served = {c.destination_port for c in self.checks.values()}
         if event.outgoing or packet.destination_port not in served:
+            return
+        if self._known.is_others(packet.source):
             return
         if packet.source == self.peer:
             self.nameless.update(self._known.nameless(packet))
@@ -403,7 +400,7 @@ class Engine:
         note = "answered by a service that is not ours" if foreign else ""
         return self._note(Reading(reply, note=note), packet, Event.DELIVERED, event.time, "answer")
 
-    def _requested(self, event: Requested) -> list[Action]:
+    def _requested(self, event: Requested, now: float) -> list[Action]:
         if event.connection in self._served:
             return []
         for kind in self.codecs.values():
@@ -420,9 +417,11 @@ class Engine:
             self._served.add(event.connection)
             actions = self._claim(reading.tag, event)
             actions += self._note(reading, packet, Event.DELIVERED, event.time, "request")
-            for action in self._answer(reading.tag, packet):
-                assert isinstance(action, Transmit)
-                actions.append(Write(event.connection, action.tag, action.path, action.data))
+            for answer in self._answer(reading.tag, packet, now):
+                if isinstance(answer, Transmit):  # on the connection that is there
+                    actions.append(Write(event.connection, answer.tag, answer.path, answer.data))
+                else:
+                    actions.append(answer)
             return actions
         return []
 

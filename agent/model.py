@@ -197,3 +197,12 @@ class Late:
     first: int
     count: int
     cold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one run may have the agent send and for how long, or how much it would like to."""
+
+    shots: float = 2000.0  # a second, replies included
+    octets: float = 4_000_000.0  # a second, of whole IP packets
+    seconds: float = 3600.0  # from the greeting to the end of the session

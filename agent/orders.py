@@ -33,6 +33,11 @@ def check_open(order: Open) -> None:
         raise BadOrder(f"a run's secret has {SECRET} octets")
     if not 0 < len(order.checks) <= MAX_CHECKS:
         raise BadOrder(f"a run has 1 to {MAX_CHECKS} checks")
+    if order.asked is not None and not all(
+        math.isfinite(most) and most > 0
+        for most in (order.asked.shots, order.asked.octets, order.asked.seconds)
+    ):
+        raise BadOrder("limits are numbers above 0")
     if not math.isfinite(order.state_timeout):
         raise BadOrder("a state timeout is a number of seconds")
     families = {_version(order.local), _version(order.peer)}

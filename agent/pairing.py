@@ -51,7 +51,7 @@ class WrongCode(PairingError):
 
 
 def new_code(entropy: Entropy) -> str:
-    """Nine digits to be read aloud: ``482-915-037``. The last one is a check on the others."""
+    """Nine digits to be read aloud: ``482-915-034``. The last one is a check on the others."""
     digits = f"{int.from_bytes(entropy(16), 'big') % 10**DIGITS:0{DIGITS}}"
     whole = digits + _check_digit(digits)
     return "-".join(whole[place : place + 3] for place in range(0, len(whole), 3))
@@ -64,7 +64,7 @@ def read_code(text: str) -> str:
     """
     digits = "".join(character for character in text if character not in " -.")
     if len(digits) != DIGITS + 1 or not (digits.isascii() and digits.isdigit()):
-        raise PairingError(f"a pairing code has {DIGITS + 1} digits, as in 482-915-031")
+        raise PairingError(f"a pairing code has {DIGITS + 1} digits, as in 482-915-034")
     if digits[-1] != _check_digit(digits[:-1]):
         raise PairingError(
             "there is a typing error in the pairing code: its last digit does not fit the others. "

@@ -8,7 +8,7 @@ were told beforehand; never by likeness of headers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 
 from agent.errors import WireError
@@ -33,13 +33,26 @@ def digest(protocol: int, payload: bytes) -> str:
 
 
 class Recogniser:
-    """The checks of one run, as one endpoint sees them."""
+    """The checks of one run, as one endpoint sees them.
 
-    def __init__(self, side: Side, keys: Keys, checks: Iterable[Check]) -> None:
+    ``peer``: the other host's address in packets. ``others``: whether another run at this endpoint
+    is with the host of that address, which may use the same ports.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        keys: Keys,
+        checks: Iterable[Check],
+        peer: str,
+        others: Callable[[str], bool] = lambda _address: False,
+    ) -> None:
         self.keys = keys
         self.checks = {check.number: check for check in checks}
         self.codecs = {check.kind: codec(check.kind) for check in self.checks.values()}
         self._side = side
+        self._remote = peer
+        self._others = others
         # (protocol, port) → the one shot that leaves from there
         self._own: dict[tuple[int, int], Tag] = {}
         self._peer: dict[tuple[int, int], Tag] = {}
@@ -51,6 +64,10 @@ class Recogniser:
     def originates(self, check: Check) -> bool:
         """True when this end sends the check's shots."""
         return (check.direction is Direction.OUTBOUND) == (self._side is Side.NEAR)
+
+    def is_others(self, address: str) -> bool:
+        """Whether that host is another run's and not ours."""
+        return address != self._remote and self._others(address)
 
     # -- fresh ports -------------------------------------------------------------------------
 
@@ -69,6 +86,8 @@ class Recogniser:
 
     def by_port(self, packet: Packet, outgoing: bool) -> Tag | None:
         """The shot, or the reply to it, that travels from or to a fresh port."""
+        if self.is_others(packet.destination if outgoing else packet.source):
+            return None
         asking, answering = (self._own, self._peer) if outgoing else (self._peer, self._own)
         request = asking.get((packet.protocol, packet.source_port or 0))
         if request and self.checks[request.check].destination_port == packet.destination_port:
@@ -241,7 +260,10 @@ class Recogniser:
             if tag is not None:
                 return Reading(tag)
             reading = self.read(quoted, outgoing=ours)
-            return Reading(reading.tag) if reading else self._fixed_port(quoted, numbers, told)
+            if reading is not None:
+                return Reading(reading.tag)
+            with_peer = (quoted.destination if ours else quoted.source) == self._remote
+            return self._fixed_port(quoted, numbers, told) if with_peer else None
         for kind in self.codecs.values():
             if kind.protocol(error.family) == error.protocol:
                 mine = [n for n in numbers if self.checks[n].kind == kind.name]

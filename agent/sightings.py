@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from agent.errors import WireError
-from agent.model import Event, Side, Sighting, Tag
+from agent.events import Sent
+from agent.model import Check, Event, Flow, Icmp, Side, Sighting, Tag
 from agent.recognise import digest
 from agent.wire.base import Codec, Packet, Path, Reading
+from agent.wire.icmp import IcmpError
 from agent.wire.ip import dscp
 
 ON_THE_WIRE = (Event.LEFT, Event.ARRIVED)  # a raw IPv6 socket shows no header
@@ -45,6 +47,40 @@ def of_packet(
         dscp=dscp(packet.header) if event in ON_THE_WIRE and packet.header else None,
         translated=_translated(kind, packet) if kind is not None else None,
         backwards=backwards,
+    )
+
+
+def of_sent(side: Side, event: Sent, check: Check, kind: Codec) -> Sighting:
+    """The kernel took it."""
+    body = event.data[20:] if kind.whole_packet(event.path.family) else event.data
+    stage = ""
+    if kind.stream:
+        stage = "syn" if check.flow is Flow.NEW else "answer"
+    return of_path(
+        side,
+        Event.SENT,
+        event.tag,
+        event.path,
+        event.time,
+        digest="" if kind.stream else digest(kind.protocol(event.path.family), body),
+        stage=stage,
+    )
+
+
+def of_error(side: Side, found: Reading, error: IcmpError, packet: Packet, time: float) -> Sighting:
+    """``packet`` is an ICMP error that quotes the shot ``found``."""
+    return Sighting(
+        at=side,
+        event=Event.REFUSED,
+        check=found.tag.check,
+        shot=found.tag.shot,
+        time=time,
+        source=packet.source,
+        destination=packet.destination,
+        ttl=packet.ttl,
+        size=packet.size,
+        icmp=Icmp(error.type, error.code, error.sender, error.mtu),
+        note=found.note,
     )
 
 

@@ -47,9 +47,23 @@ from agent.events import (
     Write,
 )
 from agent.ledger import Ledger, Moment, Tuple5
+from agent.limits import Bucket, granted
 from agent.linux import conntrack
 from agent.linux.host import Host
-from agent.model import Check, Event, Facts, Flow, Kept, PortUse, Prior, Side, Sighting, Tag
+from agent.model import (
+    Check,
+    Event,
+    Facts,
+    Flow,
+    Kept,
+    Limits,
+    PortUse,
+    Prior,
+    Side,
+    Sighting,
+    Tag,
+    Volley,
+)
 from agent.wire.base import Codec, Keys
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -68,6 +82,8 @@ def moment() -> Moment:
 class Station:
     """``report`` is called with each batch of sightings, in the order in which they were made;
     ``show`` with the packets themselves, where the run asks for them.
+
+    ``limits``: how much a run may send from here; None for as much as it orders.
     """
 
     engine: Engine
@@ -79,12 +95,14 @@ class Station:
         ledger: Ledger,
         report: Callable[[list[Sighting]], None],
         show: Callable[[list[Kept]], None] = lambda _packets: None,
+        limits: Limits | None = None,
     ) -> None:
         self.side = side
         self._host = host
         self._ledger = ledger
         self._report = report
         self._show = show
+        self._limits = limits
         self._pending: list[Sighting] = []
         self._kept: list[Kept] = []
         self._arrived: dict[int, str] = {}
@@ -116,11 +134,14 @@ class Station:
             case Fire(volleys, gap):
                 orders.check_volleys(self.engine.checks, self._originated(), volleys)
                 orders.check_gap(gap)
+                self.engine.check_room(volleys, gap, asyncio.get_running_loop().time())
                 self.feed(FireVolleys(volleys, gap))
                 return Firing()
             case Answer(late, gap):
                 orders.check_late(self.engine.checks, self._originated(), late)
                 orders.check_gap(gap)
+                volley = Volley(late.check, late.first, late.count)
+                self.engine.check_room([volley], gap, asyncio.get_running_loop().time())
                 self.feed(AnswerLate(late, gap))
                 return Answering()
             case Collect():
@@ -138,8 +159,16 @@ class Station:
             return Oops("bad", "a run is open already")
         orders.check_open(message)
         keys = Keys(message.secret)
+        grant = granted(self._limits, message.asked) if self._limits is not None else None
         self.engine = Engine(
-            self.side, keys, message.checks, message.local, message.peer, keep=message.keep
+            self.side,
+            keys,
+            message.checks,
+            message.local,
+            message.peer,
+            Bucket(grant) if grant is not None else None,
+            lambda address: self._host.serves_other(self, address),
+            keep=message.keep,
         )
         priors = self._priors(message)
         try:
@@ -148,7 +177,7 @@ class Station:
             raise AgentError(no_sockets(self.side, error)) from error
         self._joined = True
         self._base = self._counters()
-        return Opened(self.facts(), priors)
+        return Opened(self.facts(), priors, grant)
 
     def _originated(self) -> list[Check]:
         return [check for check in self.engine.checks.values() if self.engine.originates(check)]

@@ -37,6 +37,14 @@ class Timetable:
         """When the next shot is due; None when there is none."""
         return self._due[0][0] if self._due else None
 
+    def last(self) -> float | None:
+        """When the last one is due; None when there is none."""
+        return max(entry[0] for entry in self._due) if self._due else None
+
+    def waiting(self) -> list[Tag]:
+        """The shots that are still to be sent, in any order."""
+        return [tag for _, _, tag, _ in self._due]
+
     def pop(self, now: float) -> tuple[Tag, int | None] | None:
         """The next shot that is due by ``now``, and its TTL; None when there is none yet."""
         if not self._due or self._due[0][0] > now:

@@ -12,11 +12,13 @@ names a host (SNI, RFC 6066, 3); who names none that the agent holds gets an ale
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import ssl
-from collections.abc import Callable
 
 from agent.errors import AgentError
+
+LARGEST_RECORD = 16_384 + 256
 
 # What cryptography's x509 and serialization write for any key (RFC 8410), cut where the key's own
 # octets stand. A test has them write it anew: importing the two takes longer than a whole run's
@@ -62,25 +64,38 @@ def context(key: bytes, *, server: bool) -> ssl.SSLContext:
     return result
 
 
-def front(choose: Callable[[str], ssl.SSLContext | None]) -> ssl.SSLContext:
-    """The context of an agent's door. ``choose`` gets the name that the client says, "" for none.
+class Front:
+    """Reads a client's first words, and knows what a client gets that is not let in."""
 
-    Where it finds no context for that, the client gets the alert "unrecognized name".
-    """
-    # Nobody holds this key, and no handshake gets to use it: the client is always sent on or away.
-    result = context(os.urandom(32), server=True)
+    def __init__(self) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._context.sni_callback = self._note
+        self._name: str | None = None
 
-    def send_on(
-        link: ssl.SSLObject, name: str | None, _front: ssl.SSLContext
-    ) -> ssl.AlertDescription | None:
-        found = choose(name or "")
-        if found is None:
-            return ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
-        link.context = found
-        return None
+    def _note(self, _link: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int:
+        self._name = name
+        return int(ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
 
-    result.sni_callback = send_on
-    return result
+    def read(self, hello: bytes) -> tuple[str | None, bytes]:
+        """(the name that the client says, the alert for a client that says this).
+
+        No name for what is no ClientHello of TLS 1.3 or names nobody.
+        """
+        self._name = None
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        incoming.write(hello)
+        link = self._context.wrap_bio(incoming, outgoing, server_side=True)
+        with contextlib.suppress(ssl.SSLError):  # always: it is meant to be turned away here
+            link.do_handshake()
+        return self._name, outgoing.read()
+
+
+def hello_length(start: bytes) -> int:
+    """How many octets a client's first words have, as their first five tell (RFC 8446, 5.1)."""
+    length = int.from_bytes(start[3:5], "big")
+    is_hello = len(start) >= 5 and start[0] == 0x16 and length <= LARGEST_RECORD
+    return 5 + length if is_hello else len(start)
 
 
 def credentials(key: bytes) -> tuple[bytes, bytes]:

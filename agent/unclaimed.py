@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from agent.events import Captured
 
-MOST = 1000  # segments
+MOST = 4000  # segments: some kB each
 
 
 class Unclaimed:

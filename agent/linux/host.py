@@ -152,6 +152,13 @@ class Host:
         self._glimpses = Glimpses(self._capture, see)
         self._glimpses.begin(0.0)
 
+    def serves_other(self, run: Run, address: str) -> bool:
+        """Whether another run than this one is with the host of that address."""
+        return any(
+            other is not run and other.engine.peer.partition("%")[0] == address
+            for other in self._runs
+        )
+
     def _watch(self) -> None:
         if self._glimpses is not None:
             self._glimpses.stop()

@@ -20,7 +20,7 @@ ENDS = {4: ("10.1.0.2", "10.2.0.2"), 6: ("fd01::2", "fd02::2")}
 
 def recogniser(side: Side, *kinds: str, family: int = 4) -> Recogniser:
     plan = planning.make(load("all"), family, only=kinds)
-    return Recogniser(side, KEYS, plan.checks)
+    return Recogniser(side, KEYS, plan.checks, "10.2.0.2" if side is Side.NEAR else "10.1.0.2")
 
 
 def request(known: Recogniser, direction: Direction) -> int:
