@@ -14,6 +14,7 @@ from agent.errors import ControlError
 from agent.model import Check, Facts, Kept, Late, Limits, PortUse, Prior, Sighting, Volley
 
 PROTOCOL = 1
+STOPPED = "stopped"  # an Oops' code
 MAX_LINE = 1 << 20  # octets; a longer line ends the connection
 ENVELOPE = 300  # octets around the data of a packet that is shown, at most
 
@@ -128,8 +129,10 @@ class Closed(Message, frozen=True):
 
 
 class Oops(Message, frozen=True):
-    """A refusal. ``code`` is for programs: "version", "denied", "busy", "bad", and "ended", which
-    comes unasked, before the agent ends a session."""
+    """A refusal. ``code`` is for programs: "version", "denied", "busy", "bad".
+
+    One that nobody has asked for is the agent's farewell: "stopped".
+    """
 
     code: str
     text: str

@@ -10,13 +10,14 @@ import contextlib
 import ipaddress
 import logging
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from agent import __version__, tls
+from agent import __version__
 from agent.control import (
     PROTOCOL,
+    STOPPED,
     AnyMessage,
     Decoder,
     Hello,
@@ -27,21 +28,23 @@ from agent.control import (
     encode,
     shown,
 )
+from agent.door import Door
 from agent.errors import AgentError, ControlError, in_one_line
+from agent.invite import Invitation
+from agent.keyring import Keyring, NamedKey
 from agent.ledger import Ledger
+from agent.limits import OverLimit
 from agent.linux.host import Host
-from agent.linux.sockets import interface_mtu, small_segments
-from agent.model import Kept, Side, Sighting
+from agent.linux.sockets import interface_mtu
+from agent.model import Kept, Limits, Side, Sighting
 from agent.station import Station, moment, no_sockets
 from agent.vigil import Vigil
 from agent.wire.base import Packet
 
-HANDSHAKE_SECONDS = 5.0
 HELLO_SECONDS = 5.0
 IDLE_SECONDS = 120.0  # a run asks something at least this often
 CLOSE_SECONDS = 1.0
 WRITE_SECONDS = 1.0  # flows that are seen this close together are written down together
-MAX_SESSIONS = 16
 
 log = logging.getLogger("probe-agent")
 
@@ -50,10 +53,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    key: bytes
+    ring: Keyring
     listen: str | None = None  # None: every address
     port: int = 5088
-    allow: Sequence[Network] = ()  # empty: whoever holds the key
+    allow: Sequence[Network] = ()  # empty: whoever holds a key
+    limits: Limits = field(default_factory=Limits)  # of each session
+    sessions: int = 16  # at once
 
 
 class Daemon:
@@ -61,29 +66,53 @@ class Daemon:
         self._config = config
         self._ledger = ledger
         self._host = Host()
-        self._sessions: set[asyncio.Task[None]] = set()
+        self._sessions: dict[asyncio.Task[None], NamedKey] = {}
+        self._door = Door(config.ring, self._accept)
+        self._invitation: Invitation | None = None
         self._vigil = Vigil()
         self._writing = False
 
-    async def start(self) -> asyncio.Server:
+    async def start(self) -> None:
         """Listens. OSError when the port is taken; AgentError without the privilege to work."""
         try:
             self._host.open()
         except OSError as error:
             raise AgentError(no_sockets(Side.FAR, error)) from error
         asyncio.get_running_loop().set_exception_handler(_note_trouble)
-        server = await asyncio.start_server(
-            self._accept,
-            self._config.listen,
-            self._config.port,
-            ssl=tls.context(self._config.key, server=True),
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
-            backlog=64,
-        )
+        self._door.open(self._config.listen, self._config.port)
         self._host.keep_vigil(self._glimpsed)
-        for listener in server.sockets:
-            small_segments(listener.fileno())
-        return server
+
+    def invite(
+        self,
+        keep: Callable[[str, bytes], NamedKey],
+        say: Callable[[str], None],
+        over: Callable[[], None],
+    ) -> str:
+        """Lets one operator pair; returns the code to be shown. See :class:`Invitation`."""
+
+        def end(key: NamedKey | None) -> None:
+            self._door.pair = None
+            if key is not None:
+                kept = [known for known in self._door.ring if known.name != key.name]
+                self.take(Keyring((*kept, key)))
+            over()
+
+        self._invitation = Invitation(keep, say, end, self._allowed)
+        self._door.pair = self._invitation.serve
+        return self._invitation.offer.code
+
+    @property
+    def ring(self) -> Keyring:
+        """The keys that are taken."""
+        return self._door.ring
+
+    def take(self, ring: Keyring) -> None:
+        """Other keys from now on. A session whose key is not among them is ended."""
+        self._door.take(ring)
+        for task, key in self._sessions.items():
+            if ring.find(key.id) is None:
+                log.warning("the key of %s was revoked: its session is ended", key.name)
+                task.cancel(f"the key {key.name} was revoked at the agent")
 
     def _glimpsed(self, packet: Packet, outgoing: bool) -> None:
         """Live traffic, while nobody tests: the next run must know of it."""
@@ -100,13 +129,15 @@ class Daemon:
 
     async def stop(self) -> None:
         """Ends all sessions; their far shots stop at once."""
-        for task in self._sessions:
-            task.cancel()
-        await asyncio.gather(*self._sessions, return_exceptions=True)
+        if self._invitation is not None:
+            self._invitation.close()
+        await self._door.close()
         self._host.close()
         self._ledger.close()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: NamedKey
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None
         peer = plain(writer.get_extra_info("peername")[0])
@@ -118,11 +149,16 @@ class Daemon:
                 f"the agent does not allow {peer}. On the far host, start it with --allow {peer}, "
                 "beside what it allows already",
             )
-        elif len(self._sessions) >= MAX_SESSIONS:
-            refusal = Oops("busy", "the agent has too many sessions at once; try again soon")
-        self._sessions.add(task)
+        elif len(self._sessions) >= self._config.sessions:
+            refusal = Oops(
+                "busy",
+                "the agent has as many sessions as it serves at once (its --max-sessions, "
+                f"{self._config.sessions}); try again soon",
+            )
+        if refusal is None:
+            self._sessions[task] = key
         try:
-            session = _Session(self._host, self._ledger, reader, writer, peer)
+            session = _Session(self._config, self._host, self._ledger, (reader, writer), peer, key)
             await (session.refuse(refusal) if refusal else session.run())
         except ControlError as error:
             log.warning("%s: session ended: %s", peer, error)
@@ -131,11 +167,13 @@ class Daemon:
             log.warning("%s: session ended: it said nothing for too long", peer)
         except OSError as error:
             log.warning("%s: the connection broke: %s", peer, error)
+        except asyncio.CancelledError as end:
+            session.say(Oops(STOPPED, str(end) or "the agent was stopped"))
         except Exception as error:  # noqa: BLE001 - one session's end must not be the others'
             log.error("%s: session ended by a fault of ours: %s", peer, in_one_line(error))
             session.say(Oops("bad", f"a fault in the agent: {in_one_line(error)}"))
         finally:
-            self._sessions.discard(task)
+            self._sessions.pop(task, None)
             await self._end(writer)
 
     def _allowed(self, peer: str) -> bool:
@@ -157,21 +195,35 @@ class Daemon:
 class _Session:
     def __init__(
         self,
+        config: Config,
         host: Host,
         ledger: Ledger,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         peer: str,
+        key: NamedKey,
     ) -> None:
-        self._reader = reader
-        self._writer = writer
+        self._config = config
+        self._reader, self._writer = streams
         self._peer = peer
-        self._address = plain(writer.get_extra_info("sockname")[0])
+        self._key = key
+        self._address = plain(self._writer.get_extra_info("sockname")[0])
         self._ledger = ledger
-        self._station = Station(Side.FAR, host, ledger, self._report, self._show)
+        self._station = Station(Side.FAR, host, ledger, self._report, self._show, config.limits)
         self._seen = 0
 
     async def run(self) -> None:
+        """Until it hangs up, or its time is over."""
+        seconds = self._config.limits.seconds
+        try:
+            async with asyncio.timeout(seconds) as whole:
+                await self._converse()
+        except TimeoutError:
+            if not whole.expired():
+                raise
+            log.warning("%s: session ended: %g s are over (--max-seconds)", self._peer, seconds)
+            self.say(Oops(STOPPED, f"the agent ends a session after {seconds:g} s (--max-seconds)"))
+
+    async def _converse(self) -> None:
         decoder = Decoder()
         greeted = False
         try:
@@ -215,10 +267,19 @@ class _Session:
                 )
             )
             return False
-        log.info("%s: session of %s, version %s", self._peer, message.name, message.version)
+        log.info(
+            "%s: session of %s, key %s, version %s",
+            self._peer,
+            _in_line(message.name),
+            self._key.name,
+            _in_line(message.version),
+        )
         mtu = interface_mtu(self._peer)
         name = socket.gethostname()
-        self.say(Welcome(PROTOCOL, __version__, name, self._address, self._peer, mtu))
+        limits, sessions = self._config.limits, self._config.sessions
+        self.say(
+            Welcome(PROTOCOL, __version__, name, self._address, self._peer, mtu, limits, sessions)
+        )
         return True
 
     def _answer(self, message: AnyMessage) -> AnyMessage:
@@ -229,6 +290,8 @@ class _Session:
             return Oops("denied", "shots go to the address that asked for them, to no other")
         try:
             return self._station.handle(message)
+        except OverLimit as error:
+            return Oops("denied", str(error))
         except AgentError as error:
             log.error("%s: %s", self._peer, error)
             return Oops("bad", f"far: {error}")
@@ -251,6 +314,11 @@ def _note_trouble(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     error = context.get("exception")
     what = in_one_line(error) if error is not None else context.get("message", "")
     log.error("a fault in the agent: %s", what)
+
+
+def _in_line(text: str) -> str:
+    """What the other end calls itself, as one short line of a log."""
+    return "".join(character if character.isprintable() else "?" for character in text[:64])
 
 
 def plain(address: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,30 @@ class Keyring:
         return len(self.keys)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyFiles:
+    """Where one agent's keys are. Neither needs to exist."""
+
+    file: Path
+    directory: Path
+
+    def load(self) -> Keyring:
+        """As they are now. KeyFileError as :meth:`Keyring.load`."""
+        return Keyring.load(self.file, self.directory)
+
+
+def find_files(given: str | None, directory: str | None, environ: Mapping[str, str]) -> KeyFiles:
+    """The files to use: the key file that is there, else the one to be written; and ``keys.d``.
+
+    ``given`` and ``directory`` are what the command line names, None for the usual places: the
+    directory is beside the key file. KeyFileError where it may not even be known what is there.
+    """
+    places = keys.candidates(given, environ)
+    found = [place for place in places if keys.is_there(place)]
+    file = found[0] if found else keys.own_place(places)
+    return KeyFiles(file, Path(directory) if directory is not None else file.parent / DIRECTORY)
+
+
 def identifier(key: bytes) -> str:
     """What a key is called in the clear: 17 letters and digits that tell nothing of it.
 
@@ -83,6 +107,22 @@ def names(directory: Path) -> list[str]:
     for name in found:
         check_name(name, f"{directory / name}: ")
     return found
+
+
+def is_kept(directory: Path, name: str) -> bool:
+    """Whether somebody has a key under that name."""
+    return keys.is_there(directory / check_name(name))
+
+
+def store(directory: Path, name: str, found: Sequence[bytes]) -> Path:
+    """Keeps keys under a name, in place of those that were there. KeyFileError if it cannot."""
+    path = directory / check_name(name)
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
+    keys.store(path, found)
+    return path
 
 
 def check_name(name: str, where: str = "") -> str:

@@ -4,12 +4,14 @@ The first line is the key in use. Others below it are older ones that are still 
 as the other host may not have the new one yet.
 
 It is found in this order: the path given, ``$PROBE_KEY_FILE``, ``$XDG_CONFIG_HOME/probe/key``
-(``~/.config/probe/key``), ``/etc/probe/key``.
+(``~/.config/probe/key``), ``/etc/probe/key``; and before the last two, in the same directories, the
+one that was made by pairing with the host in question, ``peers.d/HOST``.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Mapping, Sequence
@@ -20,27 +22,53 @@ from agent.errors import KeyFileError
 KEY_LENGTH = 32
 MOST_KEYS = 4  # in one file
 SYSTEM_KEY = Path("/etc/probe/key")
+KEY_FILE = "PROBE_KEY_FILE"  # a variable of the environment
+PEERS = "peers.d"  # one file for each host that this one has paired with
+PEER = re.compile(r"(?!\.)[A-Za-z0-9._:%-]{1,255}")  # a host name or an address
 
 
 def candidates(given: str | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
     """The places to look for the key, first the most particular one."""
     if given is not None:
         return (Path(given),)
-    if environ.get("PROBE_KEY_FILE"):
-        return (Path(environ["PROBE_KEY_FILE"]),)
+    if environ.get(KEY_FILE):
+        return (Path(environ[KEY_FILE]),)
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "/root"), ".config")
     return (Path(config) / "probe" / "key", SYSTEM_KEY)
 
 
-def find(given: str | None, environ: Mapping[str, str]) -> tuple[Path, bytes]:
-    """The key and where it was found. KeyFileError when there is none or it cannot be trusted."""
-    places = candidates(given, environ)
+def own_place(places: Sequence[Path]) -> Path:
+    """Where a new key goes: as root the system's place, else one's own."""
+    return places[-1] if os.geteuid() == 0 else places[0]
+
+
+def of_peer(peer: str, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The places of a key that was made by pairing with ``peer``; none for an impossible name."""
+    if not PEER.fullmatch(peer):
+        return ()
+    general = candidates(None, {name: environ[name] for name in environ if name != KEY_FILE})
+    return tuple(place.parent / PEERS / peer for place in general)
+
+
+def find(
+    given: str | None, environ: Mapping[str, str], peer: str = ""
+) -> tuple[Path, tuple[bytes, ...]]:
+    """(where it was found, the keys to try, newest first) for an agent at ``peer``.
+
+    A key that is named goes first, then one that was made with that very host, then the general
+    one. KeyFileError when there is none or it cannot be trusted.
+    """
+    general = candidates(given, environ)
+    named = given is not None or bool(environ.get(KEY_FILE))
+    places = general if named else (*of_peer(peer, environ), *general)
     for place in places:
         if is_there(place):
-            return place, load(place)
+            return place, load_all(place)
     raise KeyFileError(
-        f"no key found ({', '.join(map(str, places))}). The agent writes one when it first starts: "
-        f"copy that file from the far host to {places[0]} here, mode 0600"
+        f"no key found ({', '.join(map(str, places))}). Pair with the far host: run there "
+        "probe-agent --pair, and here the same command again with --code and the code that it "
+        "shows. Or copy the far host's key file (the agent says where it is) to "
+        f"{own_place(general)} here, mode 0600"
     )
 
 
@@ -115,6 +143,16 @@ def store(path: Path, keys: Sequence[bytes]) -> None:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
+
+
+def check_place(path: Path) -> None:
+    """KeyFileError where no key file could be written, before anything depends on it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    except OSError as error:
+        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise KeyFileError(f"cannot write the key {path}: {path.parent} may not be written to")
 
 
 def create(path: Path) -> bytes:

@@ -91,6 +91,18 @@ class Front:
         return self._name, outgoing.read()
 
 
+def binding(link: ssl.SSLObject) -> bytes:
+    """What names this connection and no other: the client's Finished (RFC 5929, 3).
+
+    Python offers no exporter (RFC 9266). In TLS 1.3, without resumption, Finished is a MAC over the
+    whole handshake, both fresh key shares among it, and serves as well.
+    """
+    found = link.get_channel_binding("tls-unique")
+    if not found:
+        raise AgentError("this host's TLS cannot tell one connection from another")
+    return found
+
+
 def hello_length(start: bytes) -> int:
     """How many octets a client's first words have, as their first five tell (RFC 8446, 5.1)."""
     length = int.from_bytes(start[3:5], "big")
@@ -113,8 +125,3 @@ def credentials(key: bytes) -> tuple[bytes, bytes]:
         f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n".encode("ascii"),
         ssl.DER_cert_to_PEM_cert(certificate).encode("ascii"),
     )
-
-
-def is_an_agents(certificate: bytes) -> bool:
-    """Whether a certificate (DER) is one that an agent makes, whatever its key."""
-    return certificate.count(_NAME) == 2

@@ -98,7 +98,15 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--peer", required=True, metavar="HOST", help="the far host")
     add("--port", type=port, default=5088, help="the agent's port (default: 5088)")
-    add("--key", metavar="FILE", help="the shared key (default: as `keygen`)")
+    add("--key", metavar="FILE", help="the key (default: that of the host, else the shared one)")
+    add(
+        "--code",
+        nargs="?",
+        const="-",
+        metavar="CODE",
+        help="pair with the far host first, by the code that `probe-agent --pair` shows there; "
+        "without CODE it is asked for (typed in full, others may see it: it is of no use twice)",
+    )
     add("-4", dest="family", action="store_const", const=4, help="IPv4 only")
     add("-6", dest="family", action="store_const", const=6, help="IPv6 only")
 

@@ -18,10 +18,12 @@ from typing import Any
 
 from agent import tls
 from agent.errors import AgentError
+from agent.keyring import identifier
 from agent.linux.sockets import small_segments
 
 CONNECT_SECONDS = 5.0
 HANDSHAKE_SECONDS = 5.0
+UNKNOWN_NAME = "TLSV1_UNRECOGNIZED_NAME"  # OpenSSL's word for the agent's alert
 
 
 class ProbeError(Exception):
@@ -38,6 +40,10 @@ class Unreachable(LinkError):
     def __init__(self, text: str, *, silent: bool) -> None:
         super().__init__(text)
         self.silent = silent
+
+
+class UnknownKey(LinkError):
+    """The agent does not know the key."""
 
 
 _Found = tuple[int, int, int, str, tuple[Any, ...]]  # as getaddrinfo has it
@@ -127,20 +133,21 @@ async def dial(address: str, port: int, key: bytes, source: str = "") -> Streams
         return await asyncio.open_connection(
             sock=sock,
             ssl=context,
-            server_hostname=_bare(address),
+            server_hostname=identifier(key),  # says which key is meant
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
         )
     except ssl.SSLCertVerificationError:
-        if await _is_an_agent(address, port):
-            raise LinkError(
-                f"the agent at {address}:{port} holds another key. Copy the key file from the far "
-                "host to this one again (mode 0600), or name it with --key"
-            ) from None
         raise LinkError(
             f"what answers at {address}:{port} is not a probe agent: it speaks TLS, with a "
             "certificate of its own. Check --peer and --port"
         ) from None
     except ssl.SSLError as error:
+        if error.reason == UNKNOWN_NAME:
+            raise UnknownKey(
+                f"the agent at {address}:{port} holds another key, or has had this one revoked. "
+                "Pair again (on the far host: probe-agent --pair), or copy its key file to this "
+                "host again (mode 0600), or name another with --key"
+            ) from None
         raise LinkError(
             f"what answers at {address}:{port} is not a probe agent: it does not speak TLS as one "
             f"does ({error.reason or error}). Check --peer and --port"
@@ -213,27 +220,3 @@ def _no_connection(address: str, port: int, error: OSError) -> str:
                 f"{address}: {why}. There is no route to it, or a router on "
                 "the way said so: check the routes of this host and IP forwarding at the gateway"
             )
-
-
-async def _is_an_agent(address: str, port: int) -> bool:
-    """Its key is not ours: is it an agent all the same? Asked once more, trusting nobody."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    try:
-        sock = await _connected(address, port)
-        _, writer = await asyncio.open_connection(
-            sock=sock,
-            ssl=context,
-            server_hostname=_bare(address),
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
-        )
-    except (OSError, LinkError):
-        return True  # most likely
-    certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-    writer.transport.abort()
-    return tls.is_an_agents(certificate or b"")
-
-
-def _bare(address: str) -> str:
-    return address.partition("%")[0]

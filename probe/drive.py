@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from agent import limits
 from agent.control import (
     Await,
     Awaiting,
@@ -26,7 +27,19 @@ from agent.control import (
     Prepare,
     Prepared,
 )
-from agent.model import Check, Direction, Event, Facts, Flow, Kept, Prior, Side, Sighting, Volley
+from agent.model import (
+    Check,
+    Direction,
+    Event,
+    Facts,
+    Flow,
+    Kept,
+    Limits,
+    Prior,
+    Side,
+    Sighting,
+    Volley,
+)
 from probe.correlate import more_shots, opened, silent_beside_refused, spared
 from probe.dial import LinkError
 from probe.evidence import Evidence
@@ -42,6 +55,7 @@ WORD_SECONDS = 20  # between two words on the control connection during a long s
 POLITE_GAP = 1.1  # where a router limits its ICMP errors to one a second
 CLOSE_SECONDS = 1.0
 MAX_ROUNDS = 5
+USUAL_SECONDS = 120.0  # for a run that waits for no firewall
 SLOWEST = 4  # times the wait, at most, while news still comes in
 POLITE_ROUNDS = 2
 
@@ -87,6 +101,8 @@ class Drive:
         self._asked = {Side.NEAR: near, Side.FAR: far}
         self._near, self._peer, self._far, self._seen_as = addresses
         self._progress = progress
+        self.asked: Limits | None = None
+        self.granted: Limits | None = None  # by the agent, as soon as the run is open
         self._record = _Record()
         self._news = asyncio.Event()
 
@@ -183,14 +199,38 @@ class Drive:
     async def _open(self, secret: bytes) -> None:
         checks = list(self.plan.checks)
         timeout, keep = self.settings.state_timeout, self.settings.keep
+        self.asked = asked = self._wish()
         ends = {
-            Side.FAR: Open(secret, checks, self._far, self._seen_as, timeout, keep),
-            Side.NEAR: Open(secret, checks, self._near, self._peer, timeout, keep),
+            Side.FAR: Open(secret, checks, self._far, self._seen_as, timeout, keep, asked),
+            Side.NEAR: Open(secret, checks, self._near, self._peer, timeout, keep, asked),
         }
         for side, message in ends.items():
             opened = await self._asked[side].ask(message, Opened)
             self._record.facts[side] = opened.facts
             self._record.priors[side] = opened.priors
+            if side is Side.FAR:
+                self.granted = opened.granted
+
+    def _wish(self) -> Limits:
+        """What this run would like to have sent for it: its own pace, whatever it sends."""
+        largest = max(map(limits.octets, self.plan.checks), default=limits.NATURAL)
+        return Limits(1 / GAP, largest / GAP, self._seconds())
+
+    def _seconds(self) -> float:
+        """How long it takes at most, by all experience."""
+        return USUAL_SECONDS + (2 * self.settings.state_timeout if self.settings.rest else 0.0)
+
+    def _paced(self, volleys: Sequence[Volley], gap: float) -> float:
+        """``gap``, or as many seconds more between two shots as the agent's limits ask for.
+
+        Also where near sends: the agent answers as often.
+        """
+        if self.granted is None:
+            return gap
+        checks = {check.number: check for check in self.plan.checks}
+        asked = [checks[volley.check] for volley in volleys]
+        replies = [checks[check.partner] for check in asked if check.partner is not None]
+        return max(gap, limits.gap(self.granted, [*asked, *replies]))
 
     async def _one_direction(self, direction: Direction, done: float) -> None:
         """Asks, asks again where the answer is not firm, and waits in full before it is silence."""
@@ -236,6 +276,7 @@ class Drive:
 
     async def _fire(self, direction: Direction, volleys: Sequence[Volley], gap: float) -> None:
         """Has one end send these shots, and waits for what becomes of them."""
+        gap = self._paced(volleys, gap)
         origin = Side.NEAR if direction is Direction.OUTBOUND else Side.FAR
         other = Side.FAR if origin is Side.NEAR else Side.NEAR
         prepared = await self._asked[origin].ask(Prepare(list(volleys)), Prepared)

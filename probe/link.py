@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 from agent import __version__
 from agent.control import (
     PROTOCOL,
+    STOPPED,
     AnyMessage,
     Decoder,
     Hello,
@@ -118,6 +119,8 @@ class There:
                         self._report(message.sightings)
                     elif isinstance(message, Shown):
                         self._show(message.packets)
+                    elif isinstance(message, Oops) and message.code == STOPPED:
+                        why = f"{message.text}, before the run was over"
                     else:
                         self._answers.put_nowait(message)
         except (OSError, ControlError) as error:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agent.model import Check, Direction, Sighting
+from agent.model import Check, Direction, Limits, Sighting
 from probe.reel import Reel
 from scenarios import Expect
 
 __all__ = [
+    "Agreed",
     "Conclusion",
     "Expect",
     "Host",
@@ -100,6 +101,15 @@ class PathFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """What near asked of the agent and what it was granted; None: as much as one likes."""
+
+    asked: Limits
+    granted: Limits | None
+    sessions: int  # that the agent serves at once; 0: it did not say
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """Everything a report needs. ``notes`` are sentences about the run as a whole.
 
@@ -118,3 +128,4 @@ class RunResult:
     options: tuple[str, ...] = ()  # "--strict", "--only=esp,ike"; not the peer, nor places of files
     error: str = ""  # why it is not complete
     reels: tuple[Reel, ...] = ()  # the packets themselves, where the run was asked for them
+    agreed: Agreed | None = None  # None: it did not come to that

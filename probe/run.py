@@ -20,12 +20,12 @@ from agent.linux.sockets import interface_mtu
 from agent.model import Direction, Event, Kept, Side, Sighting, Volley
 from agent.station import Station, no_sockets
 from agent.wire.icmp import describe
-from probe import fresh, pathmtu
+from probe import agreement, fresh, pathmtu
 from probe import plan as planning
 from probe.carried import carriage
 from probe.changes import changes
 from probe.correlate import correlate
-from probe.dial import LinkError, ProbeError, Unreachable, resolve, route
+from probe.dial import LinkError, ProbeError, UnknownKey, Unreachable, resolve, route
 from probe.drive import Drive, Settings
 from probe.evidence import Evidence
 from probe.inspection import findings, with_noise
@@ -37,6 +37,10 @@ from scenarios import Scenario, load
 Progress = Callable[[str, float], None]
 PING_SECONDS = 1.0
 MTU_SEARCH = "one size of many that were tried for the path's MTU"
+OLD_KEY = (
+    "the far host does not have the newest key yet: copy this host's key file to it, and then take "
+    "the old key out on both with `probe keygen --retire`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Request:
     key: bytes
     port: int = 5088
     family: int | None = None  # None: as the name resolves
+    older_keys: tuple[bytes, ...] = ()  # for an agent that does not know ``key`` yet
     scenario: str = "kb233256"
     only: tuple[str, ...] = ()
     directions: tuple[Direction, ...] = planning.ORDER
@@ -248,21 +253,28 @@ class Session:
             await there.close()
 
     async def _connect(self, family: int, source: str) -> tuple[There, Welcome]:
-        request = self.request
         try:
-            return await connect(
-                self._address,
-                request.port,
-                request.key,
-                socket.gethostname(),
-                self._saw,
-                source,
-                self._show,
-            )
+            return await self._with_a_key(source)
         except Unreachable as error:
             if not error.silent or source:
                 raise
             raise LinkError(f"{error}. {await self._ping(family)}") from error
+
+    async def _with_a_key(self, source: str) -> tuple[There, Welcome]:
+        """An agent that does not know the newest key yet is shown the one before it."""
+        name, port = socket.gethostname(), self.request.port
+        unknown: UnknownKey | None = None
+        for key in (self.request.key, *self.request.older_keys):
+            try:
+                found = await connect(self._address, port, key, name, self._saw, source, self._show)
+            except UnknownKey as error:
+                unknown = unknown or error
+                continue
+            if unknown is not None:
+                self._remarks.append(OLD_KEY)
+            return found
+        assert unknown is not None
+        raise unknown
 
     async def _conduct(
         self, plan: planning.Plan, near: str, there: There, welcome: Welcome
@@ -337,6 +349,7 @@ class Session:
     def result(self, *, complete: bool, error: str = "") -> RunResult:
         conclusions, notes = self._conclude()
         mtu = pathmtu.conclude(self._ranges)
+        agreed = agreement.agreed(self._drives, self._welcome)
         welcome = self._welcome
         return RunResult(
             scenario=self._scenario.name,
@@ -366,6 +379,7 @@ class Session:
                 },
                 mtu=mtu,
             ),
+            agreed=agreed,
             conclusions=conclusions,
             reels=(
                 *(drive.reel() for drive in self._drives),
@@ -378,6 +392,7 @@ class Session:
                         *pathmtu.sentences(mtu),
                         *(() if self.request.only else self._scenario.notes),
                         *self._remarks,
+                        *agreement.sentences(agreed),
                         *notes,
                         *self._troubles(),
                     ]

@@ -44,6 +44,7 @@ from probe.run import Progress, Request, Session, WrongRequest
 from scenarios import Expect
 
 REQUEST, REPLY, ALONE = 1, 2, 3  # the numbers of the checks
+LONGEST_SILENCES = 8  # as many, one after the other, may be waited for
 LATE = 30_001  # the first number of a late reply; the others have their request's
 ANSWERING = ("ike", "ike-nat-t", "kerberos-udp")  # what a service that is not ours answers as well
 
@@ -169,6 +170,10 @@ class Conduct(Drive):
         if self._measurement is None:
             return Finding(State.UNCLEAR, "")
         return self._measurement.finding()
+
+    def _seconds(self) -> float:
+        longest = self._request.bound * LONGEST_SILENCES
+        return super()._seconds() + longest + self.settings.state_timeout * self._request.wait
 
     @staticmethod
     def _now() -> float:
@@ -304,6 +309,7 @@ class Conduct(Drive):
     async def _ask(self, check: int, count: int, gap: float) -> Told:
         shots = self._take(check, count)
         volleys = [Volley(check, shots.start, count)]
+        gap = self._paced(volleys, gap)
         near, far = self._asked[Side.NEAR], self._asked[Side.FAR]
         prepared = await near.ask(Prepare(volleys), Prepared)
         if prepared.ports:
@@ -330,12 +336,13 @@ class Conduct(Drive):
         shots = self._take(REPLY, count)
         low = self._now() - self._quiet
         late = Late(request, REPLY, shots.start, count, cold)
-        await self._asked[Side.FAR].ask(Answer(late, TOUCH), Answering)
-        high = self._now() + (count - 1) * TOUCH - self._fired
+        gap = self._paced([Volley(REPLY, shots.start, count)], TOUCH)
+        await self._asked[Side.FAR].ask(Answer(late, gap), Answering)
+        high = self._now() + (count - 1) * gap - self._fired
         # Where there were replies before, the rest of a silence is waited for by the last of them.
         patience = self.settings.wait if count > 3 else self._patience()
         done = partial(self._all_came, shots)
-        await self._until(done, (count - 1) * TOUCH + patience)
+        await self._until(done, (count - 1) * gap + patience)
         await self._collect()
         back = self._way(REPLY, shots)
         self._quiet = self._now()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -43,8 +42,7 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from agent import keys
-    from agent.errors import KeyFileError
+    from probe.keyholder import NoKey, hold
     from probe.run import WrongRequest, exit_code
     from probe.run import run as perform
     from scenarios import ScenarioError
@@ -52,18 +50,20 @@ def run(options: argparse.Namespace) -> int:
     places = arguments.places(options)
     try:
         output.check_places(places)
-        request = asked_for(options, keys.find(options.key, os.environ)[1])
+        request = asked_for(options, *hold(options))
         with ExitStack() as stack:
             progress = output.progress(stack)
             finished = asyncio.run(perform(request, progress))
-    except (KeyFileError, ScenarioError, WrongRequest, output.NoPlace) as error:
+    except NoKey as error:
+        return output.fail(error.exit_code, error)
+    except (ScenarioError, WrongRequest, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     with output.uninterrupted():
         written = output.deliver(finished.result, places, options)
     return exit_code(finished) if written or finished.interrupted else output.WRONG
 
 
-def asked_for(options: argparse.Namespace, key: bytes) -> Request:
+def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request:
     """What the options of ``probe run`` and ``probe watch`` ask for."""
     from agent.model import Direction
     from probe.drive import Settings
@@ -74,6 +74,7 @@ def asked_for(options: argparse.Namespace, key: bytes) -> Request:
     return Request(
         peer=options.peer,
         key=key,
+        older_keys=older,
         port=options.port,
         family=options.family,
         scenario=options.scenario,

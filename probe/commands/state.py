@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -93,18 +92,19 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from agent import keys
-    from agent.errors import KeyFileError
     from probe.drive import Settings
+    from probe.keyholder import NoKey, hold
     from probe.run import Request, WrongRequest
     from probe.state import StateRequest, exit_code, measure
 
     try:
         output.check_places(arguments.places(options))
+        key, *older = hold(options)
         request = StateRequest(
             Request(
                 peer=options.peer,
-                key=keys.find(options.key, os.environ)[1],
+                key=key,
+                older_keys=tuple(older),
                 port=options.port,
                 family=options.family,
                 settings=Settings(wait=options.timeout, state_timeout=options.state_timeout),
@@ -117,7 +117,9 @@ def run(options: argparse.Namespace) -> int:
         with ExitStack() as stack:
             progress = output.progress(stack)
             measured = asyncio.run(measure(request, progress))
-    except (KeyFileError, WrongRequest, output.NoPlace) as error:
+    except NoKey as error:
+        return output.fail(error.exit_code, error)
+    except (WrongRequest, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     with output.uninterrupted():
         written = _show(measured, options.json)

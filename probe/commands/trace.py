@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -68,19 +67,20 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from agent import keys
-    from agent.errors import KeyFileError
     from probe.drive import Settings
+    from probe.keyholder import NoKey, hold
     from probe.run import Request, WrongRequest
     from probe.walk import TraceRequest, exit_code, trace
     from scenarios import ScenarioError
 
     try:
         output.check_places(arguments.places(options))
+        key, *older = hold(options)
         request = TraceRequest(
             Request(
                 peer=options.peer,
-                key=keys.find(options.key, os.environ)[1],
+                key=key,
+                older_keys=tuple(older),
                 port=options.port,
                 family=options.family,
                 settings=Settings(wait=options.timeout),
@@ -92,7 +92,9 @@ def run(options: argparse.Namespace) -> int:
         with ExitStack() as stack:
             progress = output.progress(stack)
             traced = asyncio.run(trace(request, progress))
-    except (KeyFileError, ScenarioError, WrongRequest, output.NoPlace) as error:
+    except NoKey as error:
+        return output.fail(error.exit_code, error)
+    except (ScenarioError, WrongRequest, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     with output.uninterrupted():
         written = _show(traced, options.json)

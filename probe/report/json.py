@@ -12,8 +12,8 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 
-from agent.model import Sighting
-from probe.result import Conclusion, Host, PathMtu, RunResult, Verdict
+from agent.model import Limits, Sighting
+from probe.result import Agreed, Conclusion, Host, PathMtu, RunResult, Verdict
 
 SCHEMA = 1
 
@@ -51,6 +51,7 @@ def render(result: RunResult) -> str:
                     for direction, by_kind in result.path.mtu.items()
                 },
             },
+            "limits": None if result.agreed is None else _agreed(result.agreed),
             "checks": [check(conclusion) for conclusion in result.conclusions],
             "summary": {verdict.value: verdicts[verdict] for verdict in Verdict},
             "notes": list(result.notes),
@@ -60,6 +61,19 @@ def render(result: RunResult) -> str:
         indent=1,
         allow_nan=False,
     )
+
+
+def _agreed(agreed: Agreed) -> _Object:
+    granted = None if agreed.granted is None else _limits(agreed.granted)
+    return {"asked": _limits(agreed.asked), "granted": granted, "sessions": agreed.sessions}
+
+
+def _limits(limits: Limits) -> _Object:
+    return {
+        "shots_per_second": round(limits.shots, 3),
+        "octets_per_second": round(limits.octets, 3),
+        "seconds": round(limits.seconds, 3),
+    }
 
 
 def _host(host: Host) -> _Object:
