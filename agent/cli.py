@@ -11,7 +11,6 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__
@@ -58,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (AgentError, ValueError) as error:
             print(f"probe-agent: {error}", file=sys.stderr)
             return 2
-        return _serve(config, _Pairing(files.directory, options.pair))
+        return _serve(config, _Pairing(files, options.pair))
     except KeyboardInterrupt:
         return 0
 
@@ -217,6 +216,7 @@ async def _run(config: Config, pairing: _Pairing) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, _reread, daemon, pairing.files)
     _say(f"{__version__} listens on {_place(config)}")
     useless = False
 
@@ -231,11 +231,21 @@ async def _run(config: Config, pairing: _Pairing) -> int:
     return USELESS if useless else 0
 
 
+def _reread(daemon: Daemon, files: KeyFiles) -> None:
+    """What cannot be used leaves the old keys in force: a slip shall lock nobody out."""
+    try:
+        daemon.take(files.load())
+    except AgentError as error:
+        print(f"probe-agent: the keys stay as they were: {error}", file=sys.stderr)
+    else:
+        _say(f"read the keys again: {len(daemon.ring)}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Pairing:
     """``name``: as --pair has it, "" for whatever they call themselves, None for no pairing."""
 
-    directory: Path
+    files: KeyFiles
     name: str | None
 
     def begin(self, daemon: Daemon, config: Config, stop: Callable[[], None]) -> None:
@@ -260,6 +270,7 @@ class _Pairing:
     def _keep(self, theirs: str, key: bytes) -> NamedKey:
         from agent import invite
 
-        kept = invite.keep(self.directory, self.name or theirs, key, replace=bool(self.name))
-        _say(f"the key of {kept.name} is {self.directory / kept.name}")
+        directory = self.files.directory
+        kept = invite.keep(directory, self.name or theirs, key, replace=bool(self.name))
+        _say(f"the key of {kept.name} is {directory / kept.name}")
         return kept

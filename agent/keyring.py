@@ -117,12 +117,17 @@ def is_kept(directory: Path, name: str) -> bool:
 def store(directory: Path, name: str, found: Sequence[bytes]) -> Path:
     """Keeps keys under a name, in place of those that were there. KeyFileError if it cannot."""
     path = directory / check_name(name)
+    make_directory(directory)
+    keys.store(path, found)
+    return path
+
+
+def make_directory(directory: Path) -> None:
+    """A directory of keys, for its owner alone. KeyFileError if it cannot be had."""
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise KeyFileError(f"cannot write the key {path}: {error.strerror}") from error
-    keys.store(path, found)
-    return path
+        raise KeyFileError(f"cannot make the directory {directory}: {error.strerror}") from error
 
 
 def check_name(name: str, where: str = "") -> str:

@@ -183,6 +183,16 @@ def retire(path: Path) -> int:
     return len(found) - 1
 
 
+def remove(path: Path) -> None:
+    """Deletes a key file. KeyFileError when there is none, or it cannot be deleted."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        raise KeyFileError(f"there is no key {path}") from None
+    except OSError as error:
+        raise KeyFileError(f"cannot delete the key {path}: {error.strerror}") from error
+
+
 def _write(path: Path, keys: Sequence[bytes]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)

@@ -88,9 +88,10 @@ def write_key(lab: Lab) -> Path:
     return path
 
 
-def start_agent(lab: Lab, key: Path) -> subprocess.Popen[Any]:
+def start_agent(lab: Lab, key: Path, *options: str) -> subprocess.Popen[Any]:
     """Starts the real agent in far, and returns when it listens. LabError with its own words."""
-    argv = [*module("agent"), f"--key={key}", f"--listen={lab.far_address()}", f"--port={PORT}"]
+    where = [f"--listen={lab.far_address()}", f"--port={PORT}"]
+    argv = [*module("agent"), f"--key={key}", *where, *options]
     log = lab.directory / "agent.log"
     with log.open("wb") as output:
         agent = lab.spawn(

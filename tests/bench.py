@@ -44,7 +44,7 @@ def main() -> int:
             os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
             os.environ["PYTHONPYCACHEPREFIX"] = str(lab.directory / "compiled")
             key = write_key(lab)
-            start_agent(lab, key)
+            start_agent(lab, key, "--max-shots=1e6", "--max-octets=1e9")
             _measure(Bench(lab, key), key)
     except Wrong as error:
         print(f"\nFAILED: {error}", file=sys.stderr)

@@ -127,7 +127,7 @@ def test_a_key_that_is_no_key(key: Path, capsys: pytest.CaptureFixture[str]) -> 
         (damaged, "is damaged"),
         (blank, "is damaged"),
         (key / "below", "no key found"),
-        (key.with_name("missing"), "The agent writes one when it first starts"),
+        (key.with_name("missing"), "run there probe-agent --pair"),
         (key.with_name("x" * 300), "File name too long"),
     ):
         assert call("run", NOWHERE, f"--key={path}") == 2

@@ -15,6 +15,7 @@ import pytest
 
 from agent import keys, tls
 from agent.control import MAX_LINE, PROTOCOL
+from agent.keyring import identifier
 from probe.lab import Lab, module, start_agent, write_key
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import Json, Running, Watch, agent_log, descriptors, inside, probe, wait_until
@@ -51,8 +52,9 @@ class Session:
     """An authenticated connection that says whatever the test wants."""
 
     def __init__(self, lab: Lab, key: Path) -> None:
-        context = tls.context(keys.load(key), server=False)
-        self.link = context.wrap_socket(connection(lab))
+        secret = keys.load(key)
+        context = tls.context(secret, server=False)
+        self.link = context.wrap_socket(connection(lab), server_hostname=identifier(secret))
         self.link.settimeout(10)
         self._lines = self.link.makefile("rb")
 
@@ -160,8 +162,9 @@ def test_strangers_at_the_door(far: Far) -> None:
                 context = tls.context(other, server=False)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-            link = stack.enter_context(closing(connection(far.lab)))
-            assert turned_away(context, link)
+            for name in (None, identifier(bytes(32)), identifier(keys.load(far.key))):
+                link = stack.enter_context(closing(connection(far.lab)))
+                assert turned_away(context, link, name)
         far.serves()
         assert mute.hear() == {}
         for sock in (*silent, half):
@@ -171,10 +174,10 @@ def test_strangers_at_the_door(far: Far) -> None:
     assert "it said nothing for too long" in agent_log(far.lab)
 
 
-def turned_away(context: ssl.SSLContext, sock: socket.socket) -> bool:
+def turned_away(context: ssl.SSLContext, sock: socket.socket, name: str | None) -> bool:
     """In TLS 1.3 a client hears of it only when it reads."""
     try:
-        with context.wrap_socket(sock) as link:
+        with context.wrap_socket(sock, server_hostname=name) as link:
             link.sendall(json.dumps(HELLO).encode() + b"\n")
             return link.recv(1) == b""
     except OSError:

@@ -23,7 +23,8 @@ def test_golden() -> None:
 def test_every_key_in_its_order() -> None:
     whole_object: dict[str, Any] = json.loads(render(refused_ike()))
     assert " ".join(whole_object) == (
-        "schema complete scenario started seconds near far path checks summary notes options error"
+        "schema complete scenario started seconds near far path limits checks summary notes "
+        "options error"
     )
     assert list(whole_object["near"]) == ["host", "address", "version", "seen_as"]
     assert list(whole_object["far"]) == ["host", "address", "version", "seen_as"]
