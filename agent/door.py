@@ -127,13 +127,20 @@ class Door:
                     return
                 streams = await self._proved(sock, key)
         except (OSError, TimeoutError):  # ssl.SSLError among them: it has not proved anything
+            _read_away(sock)
             return
+        serve = self._serve
         if key is _PAIRING:
-            if self.pair is not None:
-                await self.pair(*streams, key)
-            return
-        self._waiting.go(task)
-        await self._serve(*streams, key)
+            if self.pair is None:  # over since
+                streams[1].transport.abort()
+                return
+            serve = self.pair
+        else:
+            self._waiting.go(task)
+        try:
+            await serve(*streams, key)
+        finally:
+            streams[1].transport.abort()
 
     async def _named(self, sock: socket.socket) -> NamedKey | None:
         """The key that the client names. The others get their alert here."""
@@ -147,8 +154,8 @@ class Door:
             found = self.ring.find(name)
             if found is not None:
                 return found
+        _read_away(sock)
         with contextlib.suppress(OSError):
-            sock.recv(len(hello))  # what is closed with words unread takes the alert along
             sock.send(alert)
         return None
 
@@ -157,8 +164,9 @@ class Door:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
+        theirs = socket.socket(fileno=sock.detach())  # asyncio's now, which closes it
         transport, _ = await loop.connect_accepted_socket(
-            lambda: protocol, sock, ssl=self._context(key), ssl_handshake_timeout=SECONDS
+            lambda: protocol, theirs, ssl=self._context(key), ssl_handshake_timeout=SECONDS
         )
         return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
@@ -184,6 +192,12 @@ async def _first_words(sock: socket.socket) -> bytes:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             return found
         enough = whole
+
+
+def _read_away(sock: socket.socket) -> None:
+    """What is closed with words unread takes its own words along."""
+    with contextlib.suppress(OSError):
+        sock.recv(65_536)
 
 
 async def _readable(sock: socket.socket) -> None:

@@ -144,9 +144,10 @@ async def dial(address: str, port: int, key: bytes, source: str = "") -> Streams
     except ssl.SSLError as error:
         if error.reason == UNKNOWN_NAME:
             raise UnknownKey(
-                f"the agent at {address}:{port} holds another key, or has had this one revoked. "
-                "Pair again (on the far host: probe-agent --pair), or copy its key file to this "
-                "host again (mode 0600), or name another with --key"
+                f"what answers at {address}:{port} does not know this key: the agent there holds "
+                "another key, or has had this one revoked. Pair again (on the far host: "
+                "probe-agent --pair), or copy its key file to this host (mode 0600), or name "
+                "another with --key"
             ) from None
         raise LinkError(
             f"what answers at {address}:{port} is not a probe agent: it does not speak TLS as one "

@@ -68,7 +68,10 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
         ["--peer=2001:db8::1"],
         ["no route to 2001:db8::1", "has this host an IPv6 address at all?"],
     ),
-    "another key": (["--key=OTHER"], ["holds another key", "Copy the key file", "--key"]),
+    "another key": (
+        ["--key=OTHER"],
+        ["holds another key", "probe-agent --pair", "copy its key file", "--key"],
+    ),
     "denied": (
         [f"--port={DENYING}"],
         ["the agent does not allow 10.77.1.2", "start it with --allow 10.77.1.2"],
