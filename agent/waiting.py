@@ -11,8 +11,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Generic, TypeVar
 
-ROOM = 64
-ROOM_EACH = 16  # connections of one address
+ROOM = 96
+ROOM_EACH = 32  # connections of one address
 
 C = TypeVar("C")
 
