@@ -167,7 +167,7 @@ class Station:
             message.local,
             message.peer,
             Bucket(grant) if grant is not None else None,
-            lambda address: self._host.serves_other(self, address),
+            lambda address: self._host.serves(address, but=self),
             keep=message.keep,
         )
         priors = self._priors(message)

@@ -57,11 +57,17 @@ def hold(options: argparse.Namespace) -> tuple[bytes, ...]:
 
 
 def _asked_for() -> str:
-    """The code, from whoever sits there. Without an echo, as it is for one use and soon over."""
+    """The code, from whoever sits there, or from a pipe."""
     try:
-        return getpass.getpass("pairing code: ")
+        # Without an echo: nobody need read it over a shoulder in the seconds that it is good for.
+        typed = getpass.getpass("pairing code: ") if sys.stdin.isatty() else sys.stdin.readline()
     except (EOFError, OSError):
-        raise PairingError("no pairing code was typed. Give it with --code") from None
+        typed = ""
+    if not typed.strip():
+        raise PairingError(
+            "no pairing code was typed. `probe-agent --pair` shows it at the far host"
+        )
+    return typed.strip()
 
 
 def _place(given: str | None, peer: str) -> Path:

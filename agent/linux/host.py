@@ -45,7 +45,8 @@ from agent.wire.reassemble import Reassembler
 CONNTRACK_COUNT = FilePath("/proc/sys/net/netfilter/nf_conntrack_count")
 LARGEST_REQUEST = 65_536
 CONNECTION_SECONDS = 30.0  # a connection to one of our listeners lives no longer
-MAX_CONNECTIONS = 256
+MAX_CONNECTIONS = 512
+MAX_STRANGERS = 256  # who is no run's other host leaves room for those who are
 CATCH_UP = 200  # times a batch of frames: some 50,000, more than the capture's buffer holds
 LIMITED_SECONDS = 0.9  # for a connection with a TTL: Linux sends its second SYN after 1 s
 
@@ -152,12 +153,10 @@ class Host:
         self._glimpses = Glimpses(self._capture, see)
         self._glimpses.begin(0.0)
 
-    def serves_other(self, run: Run, address: str) -> bool:
-        """Whether another run than this one is with the host of that address."""
-        return any(
-            other is not run and other.engine.peer.partition("%")[0] == address
-            for other in self._runs
-        )
+    def serves(self, address: str, but: Run | None = None) -> bool:
+        """Whether a run, other than ``but``, is with the host of that address."""
+        with_it = (run for run in self._runs if run.engine.peer.partition("%")[0] == address)
+        return any(run is not but for run in with_it)
 
     def _watch(self) -> None:
         if self._glimpses is not None:
@@ -414,14 +413,17 @@ class Host:
             sock, peer = listener.accept()
         except OSError:
             return
-        if len(self._connections) >= MAX_CONNECTIONS:  # the oldest ends: ours speak at once
-            with contextlib.suppress(OSError):
-                self._connections.pop(next(iter(self._connections))).shutdown(socket.SHUT_RDWR)
         sock.setblocking(False)
         here = sock.getsockname()
         path = Path(
             family, str(peer[0]).partition("%")[0], str(here[0]).partition("%")[0], peer[1], here[1]
         )
+        if not self.serves(path.source) and len(self._connections) >= MAX_STRANGERS:
+            sock.close()
+            return
+        if len(self._connections) >= MAX_CONNECTIONS:  # the oldest ends: ours speak at once
+            with contextlib.suppress(OSError):
+                self._connections.pop(next(iter(self._connections))).shutdown(socket.SHUT_RDWR)
         self._start(self._serve(next(self._numbers), sock, path), sock, None)
 
     async def _serve(self, number: int, sock: socket.socket, path: Path) -> None:

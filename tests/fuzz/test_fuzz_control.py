@@ -198,7 +198,7 @@ class Sockets:
     def catch_up(self) -> None:
         pass
 
-    def serves_other(self, *_: object) -> bool:
+    def serves(self, *_: object, **__: object) -> bool:
         return False
 
 

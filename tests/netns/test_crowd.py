@@ -21,7 +21,7 @@ from agent.keyring import identifier
 from agent.waiting import ROOM
 from probe.lab import Lab, load_firewall
 from tests.netns.ends import agent_log, descriptors, probe, wait_until
-from tests.netns.test_bad_luck_agent import FAR, Far
+from tests.netns.test_bad_luck_agent import FAR, HELLO, OPEN, Far, changed
 
 pytestmark = pytest.mark.netns
 
@@ -60,14 +60,16 @@ def hello(name: str) -> bytes:
     return outgoing.read()
 
 
-def come(lab: Lab, count: int, words: bytes) -> list[socket.socket]:
-    """So many connections from near, each of which says that and waits."""
+def come(
+    lab: Lab, count: int, words: bytes, whence: str = "", port: int = 5088
+) -> list[socket.socket]:
+    """So many connections from near (or ``whence``), each of which says that and waits."""
 
     def enter() -> list[socket.socket]:
-        netns.setns(lab.near, flags=0)
+        netns.setns(whence or lab.near, flags=0)
         crowd = []
         for _ in range(count):
-            sock = socket.create_connection((FAR, 5088), 20)
+            sock = socket.create_connection((FAR, port), 20)
             crowd.append(sock)
             try:
                 sock.sendall(words)
@@ -143,3 +145,25 @@ def test_a_crowd_neither_blocks_a_client_nor_grows_the_agent(
     assert resident(pid) - before < GROWTH
     assert far.agent.poll() is None
     agent_log(far.lab)
+
+
+TCP_CHECK = {
+    "number": 1,
+    "kind": "kerberos-tcp",
+    "direction": "outbound",
+    "flow": "new",
+    "family": 4,
+    "destination_port": 88,
+}
+
+
+def test_a_crowd_at_a_port_under_test_leaves_room_for_the_host_that_tests_it(far: Far) -> None:
+    with far.session(HELLO, changed(OPEN, checks=[TCP_CHECK])), ExitStack() as stack:
+        for sock in come(far.lab, 400, b"", far.lab.fw, 88):
+            stack.callback(sock.close)
+        (ours,) = come(far.lab, 1, b"", port=88)
+        stack.callback(ours.close)
+        ours.settimeout(0.5)
+        with pytest.raises(TimeoutError):  # it was taken, and stays open
+            ours.recv(1)
+    wait_until(far.is_idle, "all sockets closed", 12)
