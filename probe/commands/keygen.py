@@ -20,7 +20,7 @@ examples:
   probe keygen lab.key                elsewhere: name it with --key
   probe keygen --rotate               a new one; the old one is good until --retire
   probe keygen --retire               the newest alone, once both hosts have it
-  probe keygen --name alice           at the agent: one for alice, to be copied to her
+  probe keygen --name alice           at the agent: a key for alice, to be copied
   probe keygen --name alice --revoke  and she is out
   probe keygen --list                 whose keys an agent here takes
 

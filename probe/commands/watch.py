@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -74,8 +73,7 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from agent import keys
-    from agent.errors import KeyFileError
+    from probe.keyholder import NoKey, hold
     from probe.metrics import Metrics, NoMetrics
     from probe.run import WrongRequest
     from probe.watch import WatchRequest, exit_code, watch
@@ -83,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         output.check_places({"jsonl": options.jsonl} if options.jsonl else {})
-        request = asked_for(options, keys.find(options.key, os.environ)[1])
+        request = asked_for(options, *hold(options))
         metrics = None
         if options.metrics:
             metrics = Metrics(options.peer, options.scenario)
@@ -101,7 +99,9 @@ def run(options: argparse.Namespace) -> int:
             watched = asyncio.run(
                 watch(WatchRequest(request, options.every, options.rounds), tell, progress)
             )
-    except (KeyFileError, ScenarioError, WrongRequest, NoMetrics, output.NoPlace) as error:
+    except NoKey as error:
+        return output.fail(error.exit_code, error)
+    except (ScenarioError, WrongRequest, NoMetrics, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     if watched.first_error:
         return output.fail(output.UNTESTED, watched.first_error)
