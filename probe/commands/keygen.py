@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  probe keygen                        where both programs look for it first
-  probe keygen lab.key                elsewhere: name it with --key
-  probe keygen --rotate               a new one; the old one is good until --retire
-  probe keygen --retire               the newest alone, once both hosts have it
-  probe keygen --name alice           at the agent: a key for alice, to be copied
-  probe keygen --name alice --revoke  and she is out
-  probe keygen --list                 whose keys an agent here takes
+  probe keygen                         where both programs look for it first
+  probe keygen lab.key                 elsewhere: name it with --key
+  probe keygen --rotate                a new one, beside the old
+  probe keygen --retire                the old one out, when both have the new
+  probe keygen --name alice            at the agent: a key to be given to alice
+  probe keygen --name alice --revoke   and she is out
+  probe keygen --list                  whose keys an agent here takes
 
 To make keys without copying a file: probe-agent --pair
 """
