@@ -34,7 +34,6 @@ EPILOG = """\
 examples:
   probe-agent                                listen on TCP 5088, every address
   probe-agent --listen 10.0.0.5 --allow 10.1.0.0/16
-
   probe-agent --pair                         let one more operator in, by a code
 
 With --pair, run on the near host what it says, once; both hosts then hold a key

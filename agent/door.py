@@ -32,6 +32,7 @@ log = logging.getLogger("probe-agent")
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter, NamedKey], Awaitable[None]]
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NO_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)  # a kernel without IPv6, for one
 _PAIRING = NamedKey("pairing", OPEN_KEY)
 
 
@@ -59,7 +60,11 @@ class Door:
         """Listens on one address, or (None) on every one. OSError when it cannot be had."""
         try:
             for family, address in _places(listen, port):
-                self._listeners.append(_listener(family, address))
+                try:
+                    self._listeners.append(_listener(family, address))
+                except OSError as error:
+                    if listen is not None or error.errno not in _NO_FAMILY:
+                        raise
         except OSError:
             self._stop_listening()
             raise

@@ -110,7 +110,7 @@ def keep(directory: Path, name: str, key: bytes, *, replace: bool) -> NamedKey:
 
     ``replace``: the name is meant, and its old key goes. Else nobody loses a key by this.
     """
-    if not keyring.NAME.fullmatch(name):
+    if name == keyring.SHARED or not keyring.NAME.fullmatch(name):
         name = STRANGER
     free, number = name, 1
     while not replace and keyring.is_kept(directory, free):

@@ -132,6 +132,8 @@ def make_directory(directory: Path) -> None:
 
 def check_name(name: str, where: str = "") -> str:
     """``name``, or KeyFileError: a key's name is the name of a file, and stands in logs."""
+    if name == SHARED:
+        raise KeyFileError(f"{where}{SHARED!r} is what the key file itself is called")
     if not NAME.fullmatch(name):
         raise KeyFileError(
             f"{where}{name!r} cannot be the name of a key: letters, digits and . _ @ - only, at "

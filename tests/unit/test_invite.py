@@ -14,7 +14,7 @@ from agent.door import Door
 from agent.invite import Invitation
 from agent.keyring import Keyring, NamedKey
 from agent.pairing import OPEN_KEY, PairingError
-from probe import keyholder
+from probe import pair
 from probe.dial import LinkError, dial
 
 
@@ -44,11 +44,11 @@ class Far:
     async def _nobody(self, *_: object) -> None:
         raise AssertionError("nobody holds a key")
 
-    async def pair(self, code: str) -> bytes:
+    async def answer(self, code: str) -> bytes:
         """Near's half."""
         port = self.door._listeners[0].getsockname()[1]
         options = argparse.Namespace(peer="127.0.0.1", port=port, family=4)
-        return await keyholder._pair(options, pairing.read_code(code))
+        return await pair.pair(options, pairing.read_code(code))
 
 
 def invited(
@@ -78,11 +78,11 @@ def test_both_ends_hold_one_key_and_far_keeps_it_by_name(tmp_path: Path) -> None
     made: list[bytes] = []
 
     async def play(far: Far) -> None:
-        made.append(await far.pair(far.code))
+        made.append(await far.answer(far.code))
 
     far = invited(tmp_path / "keys.d", play)
     kept = Keyring.load(None, tmp_path / "keys.d")
-    assert [key.name for key in kept] == [keyholder.own_name()]
+    assert [key.name for key in kept] == [pair.own_name()]
     assert [key.key for key in kept] == made
     assert far.over == list(kept)
     assert (tmp_path / "keys.d").stat().st_mode & 0o777 == 0o700
@@ -92,9 +92,9 @@ def test_both_ends_hold_one_key_and_far_keeps_it_by_name(tmp_path: Path) -> None
 def test_a_wrong_code_voids_it_and_the_right_one_comes_too_late(tmp_path: Path) -> None:
     async def play(far: Far) -> None:
         with pytest.raises(PairingError, match="did not take the code"):
-            await far.pair(other(far.code))
+            await far.answer(other(far.code))
         with pytest.raises(PairingError, match="lets nobody pair now"):
-            await far.pair(far.code)
+            await far.answer(far.code)
 
     far = invited(tmp_path / "keys.d", play)
     assert far.over == [None]
@@ -106,9 +106,9 @@ def test_a_wrong_code_voids_it_and_the_right_one_comes_too_late(tmp_path: Path) 
 
 def test_a_code_is_used_once(tmp_path: Path) -> None:
     async def play(far: Far) -> None:
-        await far.pair(far.code)
+        await far.answer(far.code)
         with pytest.raises(PairingError, match="lets nobody pair now"):
-            await far.pair(far.code)
+            await far.answer(far.code)
 
     assert len(invited(tmp_path, play).over) == 1
 
@@ -120,7 +120,7 @@ def test_a_code_expires_and_far_says_so(tmp_path: Path, monkeypatch: pytest.Monk
         while not far.over:
             await asyncio.sleep(0.01)
         with pytest.raises(PairingError, match="lets nobody pair now"):
-            await far.pair(far.code)
+            await far.answer(far.code)
 
     assert "has expired" in invited(tmp_path, play).said[0]
 
@@ -134,7 +134,7 @@ def test_nonsense_is_no_guess(tmp_path: Path, words: bytes) -> None:
         writer.write_eof() if writer.can_write_eof() else writer.close()
         with pytest.raises((EOFError, ConnectionError)):
             await reader.readexactly(1)
-        await far.pair(far.code)
+        await far.answer(far.code)
 
     assert len(invited(tmp_path, play).over) == 1
 
@@ -142,7 +142,7 @@ def test_nonsense_is_no_guess(tmp_path: Path, words: bytes) -> None:
 def test_who_is_not_allowed_here_may_not_pair(tmp_path: Path) -> None:
     async def play(far: Far) -> None:
         with pytest.raises(PairingError):
-            await far.pair(far.code)
+            await far.answer(far.code)
 
     assert invited(tmp_path, play, allowed=False).over == []
 
@@ -157,7 +157,8 @@ def test_a_name_that_far_gives_replaces_its_key_and_no_other_does(tmp_path: Path
     assert invite.keep(directory, "a", b"x" * 32, replace=True).name == "a"
     assert keys.load(directory / "a") == b"x" * 32
     assert keys.load(directory / "b") == old["b"].key
-    assert invite.keep(directory, "../../etc/x", b"y" * 32, replace=False).name == "operator"
+    for name, kept in (("../../etc/x", "operator"), ("shared", "operator-2")):
+        assert invite.keep(directory, name, b"y" * 32, replace=False).name == kept
 
 
 def test_a_key_that_far_cannot_keep_is_not_confirmed(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_a_key_that_far_cannot_keep_is_not_confirmed(tmp_path: Path) -> None:
 
     async def play(far: Far) -> None:
         with pytest.raises(PairingError):
-            await far.pair(far.code)
+            await far.answer(far.code)
 
     far = invited(tmp_path / "file", play)
     assert far.over == [None]
@@ -176,7 +177,7 @@ def test_nobody_there(tmp_path: Path) -> None:
     async def play(far: Far) -> None:
         options = argparse.Namespace(peer="127.0.0.1", port=1, family=4)
         with pytest.raises(LinkError, match="refuses TCP 1"):
-            await keyholder._pair(options, pairing.read_code(far.code))
+            await pair.pair(options, pairing.read_code(far.code))
 
     invited(tmp_path, play)
 

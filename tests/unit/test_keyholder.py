@@ -11,7 +11,7 @@ import pytest
 from agent import keys
 from agent.errors import KeyFileError
 from agent.keyring import NAME
-from probe import keyholder
+from probe import keyholder, pair
 from probe.keyholder import NoKey, hold
 
 
@@ -59,4 +59,4 @@ def test_ones_own_name_is_one_that_an_agent_can_keep(
     user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUDO_USER", user)
-    assert NAME.fullmatch(keyholder.own_name())
+    assert NAME.fullmatch(pair.own_name())

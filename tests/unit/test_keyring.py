@@ -76,6 +76,12 @@ def test_a_file_that_is_hidden_is_none(tmp_path: Path) -> None:
     assert [entry.name for entry in Keyring.load(None, tmp_path)] == ["alice"]
 
 
+def test_no_operator_is_called_what_the_shared_key_is(tmp_path: Path) -> None:
+    made(tmp_path, "shared")
+    with pytest.raises(KeyFileError, match="key file itself"):
+        Keyring.load(None, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["../x", "", ".x", "a/b", "a\n", "a:b"])
 def test_a_name_that_would_leave_the_directory(name: str) -> None:
     with pytest.raises(KeyFileError, match="cannot be the name"):
