@@ -17,7 +17,7 @@ from agent.wire.base import Codec, Keys, Packet, Path
 
 
 class Answers:
-    """``peer``: the address that the other host has in packets."""
+    """``peer``: the address that the other host has in packets; ``own``: one more of its own."""
 
     def __init__(
         self,
@@ -26,11 +26,12 @@ class Answers:
         codecs: Mapping[str, Codec],
         local: str,
         peer: str,
+        own: str = "",
     ) -> None:
         self._keys = keys
         self._checks = checks
         self._codecs = codecs
-        self._peer = peer
+        self._peer, self._own = peer, own
         self._late = LateReplies(keys, checks, codecs, (peer, local))
         self._given: set[Tag] = set()
 
@@ -44,7 +45,7 @@ class Answers:
 
     def denied(self, packet: Packet) -> str:
         """Why nothing is sent to whoever sent ``packet``; "" for the host that the run is with."""
-        if packet.source == self._peer:
+        if packet.source in (self._peer, self._own):
             return ""
         return f"its request came from {packet.source}, and this run answers {self._peer} alone"
 

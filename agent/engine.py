@@ -47,9 +47,10 @@ OVER = "more than the agent's limits allow"
 class Engine:
     """One run at one endpoint. ``local`` and ``peer`` are this host's and the other's address.
 
-    ``keep``: the packets as well, see :mod:`agent.album`. ``bucket``: what this end may send; None
-    for as much as is ordered. ``others``: whether another run at this endpoint is with the host of
-    that address.
+    ``bucket``: what this end may send; None for as much as is ordered. ``others``: whether another
+    run at this endpoint is with the host of that address. ``peer_own``: the address that the peer
+    has on its own interface, where ``peer`` is translated. ``keep``: the packets as well, see
+    :mod:`agent.album`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Engine:
         peer: str,
         bucket: Bucket | None = None,
         others: Callable[[str], bool] = lambda _address: False,
+        peer_own: str = "",
         *,
         keep: bool = False,
     ) -> None:
@@ -80,7 +82,9 @@ class Engine:
         self.live: set[int] = set()
         self.nameless: set[int] = set()
         self._due = Timetable()
-        self._answers = Answers(keys, self.checks, self.codecs, local, self._remote)
+        self._answers = Answers(
+            keys, self.checks, self.codecs, local, self._remote, peer_own.partition("%")[0]
+        )
         self._seen: set[tuple[Tag, Event, str]] = set()
         self._known_as: Sighting | None = None  # the packet at hand, also when seen again
         self._served: set[int] = set()

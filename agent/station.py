@@ -83,7 +83,8 @@ class Station:
     """``report`` is called with each batch of sightings, in the order in which they were made;
     ``show`` with the packets themselves, where the run asks for them.
 
-    ``limits``: how much a run may send from here; None for as much as it orders.
+    ``limits``: how much a run may send from here; None for as much as it orders. ``peer_own``: the
+    peer's address as it has it itself, which only near can know (from the agent's greeting).
     """
 
     engine: Engine
@@ -96,6 +97,7 @@ class Station:
         report: Callable[[list[Sighting]], None],
         show: Callable[[list[Kept]], None] = lambda _packets: None,
         limits: Limits | None = None,
+        peer_own: str = "",
     ) -> None:
         self.side = side
         self._host = host
@@ -103,6 +105,7 @@ class Station:
         self._report = report
         self._show = show
         self._limits = limits
+        self._peer_own = peer_own
         self._pending: list[Sighting] = []
         self._kept: list[Kept] = []
         self._arrived: dict[int, str] = {}
@@ -168,6 +171,7 @@ class Station:
             message.peer,
             Bucket(grant) if grant is not None else None,
             lambda address: self._host.serves(address, but=self),
+            self._peer_own,
             keep=message.keep,
         )
         priors = self._priors(message)

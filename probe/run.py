@@ -296,7 +296,14 @@ class Session:
         settings: Settings,
     ) -> Drive:
         """What conducts near's new station and ``there``; both report to it from now on."""
-        self._station = Station(Side.NEAR, self._sockets, self._ledger, self._saw, self._show)
+        self._station = Station(
+            Side.NEAR,
+            self._sockets,
+            self._ledger,
+            self._saw,
+            self._show,
+            peer_own=welcome.address,
+        )
         self._drive = drive = new(
             plan,
             settings,

@@ -84,6 +84,20 @@ def test_what_was_not_answered_for_its_source_is_told_as_that() -> None:
     assert "came from 192.0.2.66" in reply.cause
 
 
+def test_a_far_host_behind_a_translation_is_answered_by_either_of_its_addresses() -> None:
+    """near asks for it by its public address; what far begins itself is not translated."""
+    found: list[Packet] = []
+    link = Link(plan(4, *ANSWERED), inbound=lambda packet: found.append(packet) or [])  # type: ignore[func-returns-value]
+    link.fire(Direction.INBOUND, 1)
+    checks = link.plan.checks
+    near = Engine(Side.NEAR, Keys(SECRET), checks, NEAR[4], "10.1.0.1", peer_own=FAR[4])
+    assert found
+    for shot in found:
+        assert sent(told(near, replace(shot, source=VICTIM[4]))) == []
+        assert len(sent(told(near, shot))) == 1
+        assert sent(told(near, replace(shot, source="10.1.0.1"))) == [], "once is enough"
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_shots_of_another_run_get_none(family: int) -> None:
     """A run that is over, or somebody else's: by this run's secret every MAC is wrong."""
