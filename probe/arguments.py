@@ -5,6 +5,7 @@ who typed it.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Container
 
 from probe.report import FORMS
 
@@ -111,9 +112,11 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
     add("-6", dest="family", action="store_const", const=6, help="IPv6 only")
 
 
-def add_reports(parser: argparse.ArgumentParser) -> None:
+def add_reports(parser: argparse.ArgumentParser, without: Container[str] = ()) -> None:
     """The files that a result can be written to."""
     for form, help in FORMS.items():
+        if form in without:
+            continue
         parser.add_argument(
             f"--{form}", metavar="FILE|-", help=f"{help}; for - the table goes to stderr"
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from agent.model import Check, Direction, Event, Flow, Icmp, Side, Sighting
+from agent.model import Check, Direction, Event, Flow, Icmp, Limits, Side, Sighting
 from probe.naming import service
-from probe.result import Conclusion, Expect, Host, Outcome, PathFacts, RunResult, Verdict
+from probe.result import Agreed, Conclusion, Expect, Host, Outcome, PathFacts, RunResult, Verdict
 from scenarios import CELLS, Row
 
 NEAR = Host("alpha", "10.0.0.1", "0.1.0", "10.0.0.1")
@@ -144,4 +144,6 @@ def refused_ike() -> RunResult:
         Outcome.NOT_APPLICABLE,
         causes={Outcome.REFUSED: "10.0.0.254 answered: prohibited by a filter"},
     )
-    return result(whole("esp"), (replace(ike[0], evidence=seen), *ike[1:]))
+    found = result(whole("esp"), (replace(ike[0], evidence=seen), *ike[1:]))
+    limits = Limits(2000.0, 800_000.0, 120.0)
+    return replace(found, agreed=Agreed(limits, replace(limits, shots=100.0), 16))

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from probe import arguments, output
+from probe.report import PACKETS
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
@@ -31,7 +32,7 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     show.set_defaults(command=run)
     show.add_argument("file", metavar="FILE", help="a saved run; - is standard input")
     arguments.add_verbosity(show)
-    arguments.add_reports(show)
+    arguments.add_reports(show, without=PACKETS)
 
 
 def run(options: argparse.Namespace) -> int:

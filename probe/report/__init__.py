@@ -20,6 +20,7 @@ FORMS = {  # module and option: what --help says of it
     "csv": "write it as CSV, for a spreadsheet",
     "pcap": "write both ends' packets as a capture for Wireshark, with comments",
 }
+PACKETS = ("pcap",)  # forms that need the packets themselves, which a saved run does not hold
 
 
 def render(form: str, result: RunResult) -> str | bytes:

@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from agent import __version__
-from agent.model import Check, Direction, Event, Flow, Fragmenting, Icmp, Side, Sighting
+from agent.model import Check, Direction, Event, Flow, Fragmenting, Icmp, Limits, Side, Sighting
 from probe.report.json import SCHEMA
 from probe.result import (
+    Agreed,
     Carriage,
     Conclusion,
     Expect,
@@ -224,6 +225,18 @@ class _Check(msgspec.Struct):
     label: str = ""
 
 
+class _Limits(msgspec.Struct):
+    shots_per_second: _Seconds
+    octets_per_second: _Seconds
+    seconds: _Seconds
+
+
+class _Agreed(msgspec.Struct):
+    asked: _Limits
+    granted: _Limits | None = None
+    sessions: _Count = 0
+
+
 class _Run(msgspec.Struct):
     complete: bool
     scenario: str
@@ -233,6 +246,7 @@ class _Run(msgspec.Struct):
     far: _Host
     path: _Path
     checks: list[_Check]
+    limits: _Agreed | None = None
     notes: list[str] = []
     options: list[str] = []
     error: str | None = None
@@ -266,6 +280,7 @@ def _result(run: _Run) -> RunResult:
             },
         ),
         conclusions=tuple(_conclusion(check, place) for place, check in enumerate(run.checks, 1)),
+        agreed=_agreed(run.limits) if run.limits is not None else None,
         notes=tuple(run.notes),
         options=tuple(run.options),
         error=run.error or "",
@@ -277,6 +292,15 @@ def _seconds(moment: datetime) -> float:
     if not 1970 <= moment.year < LAST_YEAR:
         raise SavedError(f"not {OURS}: a time in the year {moment.year}")
     return moment.timestamp()
+
+
+def _agreed(found: _Agreed) -> Agreed:
+    granted = _limits(found.granted) if found.granted is not None else None
+    return Agreed(_limits(found.asked), granted, found.sessions)
+
+
+def _limits(found: _Limits) -> Limits:
+    return Limits(found.shots_per_second, found.octets_per_second, found.seconds)
 
 
 def _host(host: _Host) -> Host:

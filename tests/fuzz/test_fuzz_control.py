@@ -289,7 +289,7 @@ def test_any_orders_send_to_whoever_gave_them_and_within_limits(
     seen: list[Sighting] = []
 
     async def session() -> None:
-        station = Station(Side.FAR, cast(Host, host), ledger, seen.extend, LIMITS)
+        station = Station(Side.FAR, cast(Host, host), ledger, seen.extend, limits=LIMITS)
         begin: list[Any] = [OPENING] if opened else []
         for order in [*begin, *told]:
             try:

@@ -52,7 +52,8 @@ def plan() -> planning.Plan:
 
 
 def engine() -> Engine:
-    return Engine(Side.FAR, KEYS, plan().checks, *reversed(ENDS[4]), keep=True)
+    near, far = ENDS[4]
+    return Engine(Side.FAR, KEYS, plan().checks, far, near, keep=True)
 
 
 # How to come by an object of a class; a codec is asked for by its kind.
@@ -60,7 +61,7 @@ MADE: dict[type, Callable[[], object]] = {
     Album: lambda: Album(Side.FAR, True, lambda _packet, _outgoing: TAG),
     Engine: engine,
     LateReplies: lambda: LateReplies(KEYS, {}, {}, ENDS[4]),
-    Recogniser: lambda: Recogniser(Side.FAR, KEYS, plan().checks),
+    Recogniser: lambda: Recogniser(Side.FAR, KEYS, plan().checks, ENDS[4][0]),
 }
 ABSTRACT = (Codec, Noise)
 KIND_OF = {type(codec(kind)): kind for kind in KINDS} | {PortCodec: "tcp:445"}

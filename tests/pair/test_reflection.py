@@ -106,7 +106,7 @@ def test_shots_of_another_run_get_none(family: int) -> None:
     engine = Engine(Side.FAR, Keys(bytes(32)), checks, FAR[family], NEAR[family])
     for shot in shots:
         assert sent(told(engine, shot)) == []
-        assert engine.counts.strangers
+        assert engine.strangers
 
 
 def request(link: Link) -> bytes:

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from agent.model import Check, Direction, Event, Flow, Fragmenting, Icmp, Side, Sighting
+from agent.model import Check, Direction, Event, Flow, Fragmenting, Icmp, Limits, Side, Sighting
 from probe.result import (
+    Agreed,
     Carriage,
     Conclusion,
     Expect,
@@ -122,6 +123,7 @@ PATHS = every(
     ),
     mtu=st.dictionaries(st.sampled_from(Direction), st.dictionaries(TEXT, MTUS, max_size=3)),
 )
+LIMITS = every(Limits, shots=st.floats(0, 1e6), octets=st.floats(0, 1e9), seconds=st.floats(0, 1e5))
 RESULTS = every(
     RunResult,
     scenario=TEXT,
@@ -133,6 +135,8 @@ RESULTS = every(
     path=PATHS,
     conclusions=st.lists(CHECKS.flatmap(conclusions), max_size=4).map(tuple),
     notes=st.lists(TEXT, max_size=3).map(tuple),
+    agreed=st.none() | every(Agreed, asked=LIMITS, granted=st.none() | LIMITS, sessions=COUNT),
+    reels=st.just(()),  # packets are never saved in the JSON
     options=st.lists(TEXT, max_size=3).map(tuple),
     error=TEXT,
 )

@@ -49,6 +49,7 @@ def _undated(run: RunResult) -> RunResult:
         run,
         started=0,
         seconds=0,
+        agreed=None,
         path=replace(
             run.path,
             rtt_ms=run.path.rtt_ms is None,
