@@ -1,9 +1,14 @@
 """The kind ``ike``: IKE_SA_INIT on UDP 500 (RFC 7296, 1.2 and 3).
 
-The request offers one usual proposal with a real X25519 public value. The tag travels in a Vendor
-ID, which who does not know it must ignore (3.12): 16 constant octets, ``VENDOR_ID``, then 16 of
-seal, then zeros where a larger packet is asked for. SPI and nonce differ from shot to shot, or a
-daemon would take the second for a retransmission of the first.
+The request offers one proposal with a real X25519 public value. All in it is usual but the PRF,
+which is registered and which no daemon has: it must be refused (NO_PROPOSAL_CHOSEN), and what is
+refused leaves nothing behind. One that a daemon accepts is held half-open for half a minute, and
+strongSwan asks everybody for cookies at three of them and no longer hears an address with five.
+That is not left to counting: nobody knows before the run which daemons the shots will meet.
+
+The tag travels in a Vendor ID, which who does not know it must ignore (3.12): 16 constant octets,
+``VENDOR_ID``, then 16 of seal, then zeros where a larger packet is asked for. SPI and nonce differ
+from shot to shot, or a daemon would take the second for a retransmission of the first.
 
 The answer refuses the proposal and repeats the Vendor ID with a seal of its own. Its responder SPI
 is zero, as in every answer that sets nothing up (2.6).
@@ -26,6 +31,7 @@ from agent.wire.templates import Template, templates
 # The first 16 octets of SHA-256("ipsec-probe: firewall test, not an implementation of IKE").
 VENDOR_ID = bytes.fromhex("3d1711ae8af47f31a67f8830298c7220")
 
+PRF_HMAC_TIGER = 3  # IANA's registry, deprecated by RFC 9395
 GROUPS = (31, 19, 14)  # Curve25519, for which a public value is sent; P-256; MODP 2048
 
 HEADER_LENGTH = 28

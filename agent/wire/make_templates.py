@@ -61,7 +61,7 @@ def _chain(layers: list[Any]) -> Any:
 def _transforms() -> Any:
     wanted: list[dict[str, int]] = [
         {"transform_type": 1, "transform_id": 12, "length": 12, "key_length": 256},  # AES-CBC
-        {"transform_type": 2, "transform_id": 5},  # PRF_HMAC_SHA2_256
+        {"transform_type": 2, "transform_id": ike.PRF_HMAC_TIGER},  # nobody has it
         {"transform_type": 3, "transform_id": 12},  # AUTH_HMAC_SHA2_256_128
         *({"transform_type": 4, "transform_id": group} for group in ike.GROUPS),
     ]
