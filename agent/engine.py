@@ -33,7 +33,7 @@ from agent.events import (
     Write,
 )
 from agent.limits import CONNECTION, HEADERS, Bucket, octets, sizes
-from agent.model import Check, Event, Flow, Side, Sighting, Tag, Volley
+from agent.model import TAKEN, Check, Event, Flow, Side, Sighting, Tag, Volley
 from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser
 from agent.timetable import Timetable
 from agent.unclaimed import Unclaimed
@@ -259,15 +259,19 @@ class Engine:
     def _received(self, event: Received, now: float) -> list[Action]:
         packet = event.packet
         if packet.protocol == TCP:
-            # Only asked for where another program holds the port and we cannot accept.
+            # Where another program holds the port and we cannot accept. Answers to our own requests
+            # come by here as well, and those our own connection tells of.
             found = self._known.tcp_place(packet, outgoing=False)
-            if found is None:
+            if found is None or self.checks[found[0].check].flow is Flow.REPLY:
                 return []
             tag, stage = found
             return self._note(Reading(tag), packet, Event.DELIVERED, event.time, stage)
         reading = self._known.read(packet, outgoing=False)
         if reading is None:
-            return []  # the capture has counted it
+            answer = self._known.answer_of_others(packet, outgoing=False)
+            if answer is None:
+                return []  # the capture has counted it
+            return self._note(Reading(answer), packet, Event.REPLIED, event.time, TAKEN)
         actions = self._note(reading, packet, Event.DELIVERED, event.time)
         return actions + self._answer(reading.tag, packet, now)
 
@@ -432,9 +436,8 @@ class Engine:
     def _claim(self, tag: Tag, event: Requested) -> list[Action]:
         """The request names its shot: segments seen from the same port were its own."""
         port = event.path.source_port
-        if port is None or self._known.announced(TCP, port):
+        if port is None or not self._known.claim(tag, event.path.source, port):
             return []
-        self._known.peer_port(tag, port)
         actions: list[Action] = []
         for earlier in self._unclaimed.claim(event.path.source, port):
             actions += self._shown(earlier, self._tcp)

@@ -49,6 +49,9 @@ class Event(StrEnum):
     REPLIED = "replied"  # an answer that is not ours was seen: a daemon's, or a middlebox's
 
 
+TAKEN = "taken"  # stage of a REPLIED: a socket got it; without a stage an interface saw it
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """What a shot carries so that it is known again: the check's number and the shot's."""
@@ -98,7 +101,7 @@ class Sighting:
     size: int | None = None  # octets of the whole IP packet
     digest: str = ""  # of the bytes behind the IP, UDP or TCP header: equal ends, unaltered
     intact: bool = True  # the kind's own integrity check held (AH's ICV, for one)
-    stage: str = ""  # TCP: "syn", "syn-ack", "request", "answer"; "fragment": the first of several
+    stage: str = ""  # TCP: "syn", "syn-ack", "request", "answer"; "fragment": the first; or TAKEN
     icmp: Icmp | None = None
     note: str = ""
     dscp: int | None = None  # the upper six bits of TOS or traffic class (RFC 2474)
@@ -135,6 +138,7 @@ class PortHeld:
     protocol: int  # 6 or 17
     port: int
     taken: bool = True  # by another program; False: we lack the privilege for a low port
+    lately: bool = False  # since the run began: what came before that was seen may be unseen
 
 
 @dataclass(frozen=True, slots=True)

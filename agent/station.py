@@ -125,6 +125,8 @@ class Station:
             return self._open(message)
         if not self._joined:
             return Oops("bad", "no run has been opened")
+        if isinstance(message, Prepare | Await | Collect):  # before and behind every round
+            self._host.give_way()
         match message:
             case Prepare(volleys):
                 orders.check_volleys(self.engine.checks, self._originated(), volleys)
@@ -209,7 +211,7 @@ class Station:
             capture_dropped=missed - self._base[1],
             socket_dropped=overflowed - self._base[2],
             held=self._host.held(),
-            tracked=self._host.tracked(),
+            tracked=conntrack.count(),
             live=tuple(sorted(self.engine.live)),
             nameless=tuple(sorted(self.engine.nameless)),
             strangers=self.engine.strangers + malformed - self._base[3],
@@ -312,7 +314,7 @@ class Station:
     def _priors(self, message: Open) -> list[Prior]:
         now = moment()
         found: list[Prior] = []
-        tracked = conntrack.between(message.local, message.peer) if self._host.tracked() else []
+        tracked = conntrack.between(message.local, message.peer) if conntrack.count() else []
         for check in message.checks:
             flow = self._tuple(check, message.peer) if check.flow is Flow.NEW else None
             if flow is None:

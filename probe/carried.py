@@ -50,8 +50,13 @@ class Carried:
         ]
 
     def reference(self, direction: Direction) -> int | None:
-        """The request that gets through best: more shots of it measure the path's loss."""
+        """The request that gets through best: more shots of it measure the path's loss.
+
+        One that troubles no service on the other host, if there is one.
+        """
         through = [check for check in self._through(direction) if check.flow is Flow.NEW]
+        harmless = [c for c in through if not self._evidence.serves_others(c)]
+        through = harmless or through
         if not through:
             return None
         best = max(

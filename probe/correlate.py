@@ -249,6 +249,11 @@ class _Case:
         altered = [track for track in arrived if track.altered]
         if altered:
             return Judgement(Outcome.ALTERED, words.altered(check, altered[0], self.evidence))
+        if self.evidence.overtaken(check):
+            if not delivered:
+                return Judgement(Outcome.UNOBSERVED, words.overtaken(check), wanted=AGAIN)
+            left = [track for track in left if track.delivered or not track.arrived]
+            arrived = delivered
         if not delivered:
             return self._stopped_at_host(check, arrived)
         share = len(delivered) / len(left)
@@ -264,8 +269,9 @@ class _Case:
         opened = self.openings.before(check)
         if opened:
             return Judgement(Outcome.STATE_POSSIBLE, opened)
-        if any(track.foreign for track in delivered):
-            return Judgement(Outcome.DELIVERED, words.foreign(check))
+        foreign = [track for track in delivered if track.foreign]
+        if foreign:
+            return Judgement(Outcome.DELIVERED, words.foreign(check, foreign[0].elsewhere))
         return Judgement(Outcome.DELIVERED, words.unanswered(check, delivered))
 
     def _unsettled(self, check: Check) -> bool:

@@ -28,6 +28,7 @@ from agent.control import (
     Prepared,
 )
 from agent.model import (
+    TAKEN,
     Check,
     Direction,
     Event,
@@ -58,6 +59,7 @@ MAX_ROUNDS = 5
 USUAL_SECONDS = 120.0  # for a run that waits for no firewall
 SLOWEST = 4  # times the wait, at most, while news still comes in
 POLITE_ROUNDS = 2
+ONE = 1  # shot of a check that a service which is not ours gets as well; more only where need be
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,11 @@ class Drive:
     async def _one_direction(self, direction: Direction, done: float) -> None:
         """Asks, asks again where the answer is not firm, and waits in full before it is silence."""
         start = len(self._record.volleys)
-        first = {check.number: self.settings.shots for check in self.plan.requests(direction)}
+        known = self.evidence()
+        first = {
+            check.number: ONE if known.serves_others(check) else self.settings.shots
+            for check in self.plan.requests(direction)
+        }
         self._progress(f"{direction}: asking", done)
         if direction is Direction.INBOUND and spared(self.plan, self.evidence()):
             first = await self._towards_nat(first)
@@ -363,7 +369,7 @@ class _Missing:
                 continue
             if check is None or not self._settles(check, sighting):
                 continue
-            if sighting.event is Event.DELIVERED:
+            if sighting.event in (Event.DELIVERED, Event.REPLIED):
                 self.shots.discard((check.number, sighting.shot))
                 continue
             # Refused, or not sent: the check's other shots fare alike, and none is answered.
@@ -379,6 +385,8 @@ class _Missing:
             case Event.DELIVERED if sighting.at is target(check):
                 last = "request" if check.flow is Flow.NEW else "answer"
                 return not is_stream(check) or sighting.stage == last
+            case Event.REPLIED if sighting.stage == TAKEN:
+                return sighting.at is target(check)
             case Event.REFUSED:
                 return sighting.at is not target(check)
             case Event.UNSENT:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agent.model import Direction, Facts, Prior, Side, Sighting, Volley
+from agent.model import Check, Direction, Facts, PortHeld, Prior, Side, Sighting, Volley
+from probe.tracks import is_stream, target
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +32,17 @@ class Evidence:
 
     def facts(self, side: Side) -> Facts | None:
         return self.near if side is Side.NEAR else self.far
+
+    def serves_others(self, check: Check) -> bool:
+        """Do the check's shots come to a service at their target that is not ours as well?"""
+        return any(held.taken for held in self._held(check))
+
+    def overtaken(self, check: Check) -> bool:
+        """Did such a service come to the port while the run went on?"""
+        return any(held.lately for held in self._held(check))
+
+    def _held(self, check: Check) -> list[PortHeld]:
+        facts = self.facts(target(check))
+        place = (6 if is_stream(check) else 17, check.destination_port)
+        held = facts.held if facts is not None else ()
+        return [port for port in held if (port.protocol, port.port) == place]

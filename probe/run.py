@@ -455,8 +455,9 @@ def _notes(evidence: Evidence) -> list[str]:
                     "kernel may refuse it"
                 )
                 continue
+            how = "has come to be held" if held.lately else "is held"
             notes.append(
-                f"{name} {held.port} is held by another program on the {side} host; what reaches "
+                f"{name} {held.port} {how} by another program on the {side} host; what reaches "
                 "it is watched, and what leaves from it is sent, by raw sockets"
             )
         if facts.strangers:

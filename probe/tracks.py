@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agent.model import Check, Direction, Event, Flow, Side, Sighting
+from agent.model import TAKEN, Check, Direction, Event, Flow, Side, Sighting
 
 STREAM_PREFIXES = ("tcp:", "kerberos-tcp")  # its noise as well
 
@@ -34,6 +34,7 @@ class Track:
     backwards: bool = False  # and the first of them left last
     hops: int | None = None  # routers that it passed, by its TTL
     foreign: bool = False  # answered by a program that is not ours
+    elsewhere: str = ""  # and the address that it answered from, where another had been asked
     forged: Sighting | None = None  # an answer that never left the host in whose name it came
     stages: set[tuple[Side, Event, str]] = field(default_factory=set)
 
@@ -75,7 +76,9 @@ def _datagram(
     """``other``: what was seen of the request that a reply answers, or of the reply."""
     track = Track(shot)
     left: Sighting | None = None
-    imitation: Sighting | None = None
+    answer: Sighting | None = None  # of a program that is not ours, as it left,
+    taken: Sighting | None = None  # as a socket of the asker's got it,
+    imitation: Sighting | None = None  # and as it came in: or one that only looks like it
     source, sink = origin(check), target(check)
     digests: dict[Event, str] = {}
     for sighting in seen:
@@ -97,7 +100,9 @@ def _datagram(
             case Event.DELIVERED if sighting.at is sink:
                 track.delivered = sighting
             case Event.REPLIED if sighting.at is source:
-                track.foreign = True
+                answer = sighting
+            case Event.REPLIED if sighting.stage == TAKEN:
+                taken = sighting
             case Event.REPLIED:
                 imitation = sighting
             case Event.REFUSED if sighting.at is source:
@@ -108,9 +113,11 @@ def _datagram(
                 pass
         if sighting.digest:
             digests.setdefault(sighting.event, sighting.digest)
-    if imitation is not None and track.left and not track.arrived:
+    if answer is not None:
+        _answered_by_others(track, answer, imitation, taken, other)
+    elif imitation is not None and track.left and not track.arrived:
         track.arrived, track.altered = imitation, "its payload was changed on the way"
-    elif imitation is not None and not track.foreign:
+    elif imitation is not None:
         track.forged = imitation
     got = track.arrived or track.delivered
     if got is not None and not track.altered:
@@ -118,6 +125,29 @@ def _datagram(
         if left is not None and left.ttl is not None and got.ttl is not None:
             track.hops = left.ttl - got.ttl
     return track
+
+
+def _answered_by_others(
+    track: Track,
+    answer: Sighting,
+    came: Sighting | None,
+    taken: Sighting | None,
+    asked: Sequence[Sighting],
+) -> None:
+    """A daemon's own answer is as good a reply as ours, unless no asker would know it for one."""
+    track.foreign = True
+    request = next((s for s in asked if s.at is answer.at and s.event is Event.ARRIVED), None)
+    if request is not None and request.destination != answer.source:
+        track.elsewhere = answer.source
+        return
+    track.left = True
+    if came is None or track.arrived:
+        return
+    track.arrived = came
+    if came.digest == answer.digest:
+        track.delivered = track.delivered or taken
+    else:
+        track.altered = "its payload was changed on the way"
 
 
 def _from_elsewhere(check: Check, got: Sighting, asked: Sequence[Sighting]) -> str:

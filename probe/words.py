@@ -24,6 +24,9 @@ ERRNO = {
 }
 
 
+_SERVICES = {"ike": "IKE", "kerberos": "Kerberos"}  # by how their kinds begin
+
+
 def count(number: int, noun: str = "shot") -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
@@ -235,8 +238,24 @@ def host_dropped(check: Check, arrived: int) -> str:
     )
 
 
-def foreign(check: Check) -> str:
-    return f"answered by the {origin(check)} host's own service on port {check.source_port}"
+def foreign(check: Check, elsewhere: str) -> str:
+    """``elsewhere``: the address it answered from, where another had been asked; else ""."""
+    name = next((name for start, name in _SERVICES.items() if check.kind.startswith(start)), "")
+    own = f"the {origin(check)} host's own"
+    whose = f"{own} {name} service" if name else f"{own} service on port {check.source_port}"
+    if not elsewhere:
+        return f"answered by {whose}"
+    return (
+        f"answered by {whose}, but from {elsewhere}, which had not been asked: who asks may not "
+        "take that for an answer. What passed is our own"
+    )
+
+
+def overtaken(check: Check) -> str:
+    return (
+        f"it reached {target(check)}'s interface while another program came to port "
+        f"{check.destination_port} there: whether a socket got it was not seen. Run it again"
+    )
 
 
 def was_reset(check: Check, request: Track) -> bool:

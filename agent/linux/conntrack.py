@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent.ledger import Tuple5
 
+COUNT = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 TABLE = Path("/proc/net/nf_conntrack")
 LONGEST = 200_000  # lines; a busy gateway has as many, and reading them takes a second
 
@@ -22,6 +23,14 @@ class Tracked:
 
     flow: Tuple5
     crossed: bool
+
+
+def count() -> int:
+    """Entries in this network namespace's connection tracking; 0 where none is at work."""
+    try:
+        return int(COUNT.read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def between(local: str, remote: str) -> list[Tracked]:
@@ -36,8 +45,8 @@ def between(local: str, remote: str) -> list[Tracked]:
 def parse(lines: Iterable[str], local: str, remote: str) -> Iterator[Tracked]:
     """``lines`` as in /proc/net/nf_conntrack: "ipv4 2 udp 17 29 src=… dst=… sport=… dport=… …"."""
     ends = {_same(local), _same(remote)}
-    for count, line in enumerate(lines):
-        if count >= LONGEST:
+    for number, line in enumerate(lines):
+        if number >= LONGEST:
             return
         words = line.split()
         if len(words) < 7 or not words[3].isdecimal():

@@ -13,7 +13,6 @@ import itertools
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path as FilePath
 from typing import Protocol
 
 from agent.engine import Engine
@@ -42,7 +41,6 @@ from agent.wire.base import Codec, Packet, Path
 from agent.wire.fragment import split
 from agent.wire.reassemble import Reassembler
 
-CONNTRACK_COUNT = FilePath("/proc/sys/net/netfilter/nf_conntrack_count")
 LARGEST_REQUEST = 65_536
 CONNECTION_SECONDS = 30.0  # a connection to one of our listeners lives no longer
 MAX_CONNECTIONS = 512
@@ -199,14 +197,6 @@ class Host:
         open_now += [sock for _, sock in self._fresh.values()]
         return self._overflowed + sum(sockets.dropped(sock) for sock in open_now)
 
-    @staticmethod
-    def tracked() -> int:
-        """Entries in this network namespace's connection tracking; 0 where none is at work."""
-        try:
-            return int(CONNTRACK_COUNT.read_text())
-        except (OSError, ValueError):
-            return 0
-
     # -- opening -----------------------------------------------------------------------------
 
     def _open_raw(self, family: int, protocol: int) -> None:
@@ -232,7 +222,7 @@ class Host:
         try:
             if kind.stream:
                 sock = sockets.tcp(family, address, port)
-                sock.listen(64)
+                sockets.listen(sock)
                 self._loop.add_reader(sock, self._on_connection, sock, family)
             else:
                 sock = sockets.udp(family, address, port)
@@ -244,6 +234,20 @@ class Host:
             # Taken by another program, or a low port without the privilege for it.
             self._held[key] = PortHeld(protocol, port, taken=error.errno == errno.EADDRINUSE)
             self._open_raw_ports(family, protocol)
+
+    def give_way(self) -> None:
+        """Leaves ports of ours to programs that have come to them; goes on as where one was held.
+
+        What a port brought before this was found may have gone to the other program alone.
+        """
+        places = {family: sockets.udp_places(family) for family in {k[0] for k in self._services}}
+        for key, sock in tuple(self._services.items()):
+            family, protocol, _, port = key
+            if protocol == UDP and sockets.shared(sock, places[family]):
+                self._on_udp(sock, family)
+                self._held[key] = PortHeld(UDP, port, lately=True)
+                self._open_raw_ports(family, UDP)
+                self._discard(self._services.pop(key))
 
     def open_fresh(self, run: Run, tag: Tag, kind: Codec) -> int:
         """A free source port for one shot. OSError when there is none."""

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path as FilePath
 
 from agent.linux import bpf
 from agent.linux.capture import enlarge
@@ -21,6 +22,7 @@ IP_PKTINFO, IPV6_PKTINFO, IPV6_RECVPKTINFO = 8, 50, 49
 IP_TTL, IPV6_UNICAST_HOPS, IPV6_HOPLIMIT = 2, 16, 52
 LARGEST = 65_575
 TCP, UDP, ESP, AH = 6, 17, 50, 51
+UDP_SOCKETS = {4: FilePath("/proc/net/udp"), 6: FilePath("/proc/net/udp6")}
 MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}  # <linux/in.h>
 PMTUDISC_PROBE = 3
 IP_NODEFRAG = 22
@@ -91,7 +93,29 @@ def udp(family: int, address: str, port: int) -> socket.socket:
     except OSError:
         sock.close()
         raise
+    if port:
+        # Only now, or we would come beside others. A daemon that starts while we are here has its
+        # port all the same, if it is one that shares (libreswan, the KDCs; strongSwan is not).
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     return sock
+
+
+def udp_places(family: int) -> dict[int, str]:
+    """Inode → "ADDRESS:PORT", in the kernel's own hexadecimal, of this namespace's UDP sockets."""
+    try:
+        lines = UDP_SOCKETS[family].read_text().splitlines()[1:]
+    except OSError:
+        return {}
+    return {int(fields[9]): fields[1] for fields in map(str.split, lines)}
+
+
+def shared(sock: socket.socket, places: dict[int, str]) -> bool:
+    """Has another socket come to this one's port, by its address or by all addresses?"""
+    inode = os.fstat(sock.fileno()).st_ino
+    mine = places.get(inode, "")
+    address, _, port = mine.partition(":")
+    theirs = {place for other, place in places.items() if other != inode}
+    return bool(mine) and not theirs.isdisjoint((mine, f"{'0' * len(address)}:{port}"))
 
 
 def read_udp(sock: socket.socket, family: int) -> Packet:
@@ -120,6 +144,12 @@ def tcp(family: int, address: str, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def listen(sock: socket.socket) -> None:
+    """Makes a listener of a bound TCP socket. A KDC that starts later may listen as well."""
+    sock.listen(64)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
 def small_segments(fileno: int) -> None:

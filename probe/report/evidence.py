@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 
-from agent.model import Check, Event, Sighting
+from agent.model import TAKEN, Check, Event, Sighting
 from agent.wire.icmp import describe
 from probe.naming import carrier, service
 from probe.report.matrix import rank
@@ -82,13 +82,21 @@ def story(check: Check, sightings: Iterable[Sighting]) -> str:
 
 
 def _fact(check: Check, sighting: Sighting) -> str:
-    what = f"{sighting.stage} {_WORDS[sighting.event]}".lstrip()
+    what = _what(check, sighting)
     if sighting.icmp is not None:
         family = 6 if ":" in sighting.icmp.sender else 4
         said = describe(family, sighting.icmp.type, sighting.icmp.code)
         return f"{what} by {sighting.icmp.sender}: {said}"
     details = [*_measures(check, sighting)]
     return f"{what} ({', '.join(details)})" if details else what
+
+
+def _what(check: Check, sighting: Sighting) -> str:
+    if sighting.event is Event.REPLIED and sighting.stage == TAKEN:
+        return "a socket got that answer"
+    if sighting.event is Event.REPLIED and sighting.at is origin(check):
+        return "another program answered"
+    return f"{sighting.stage} {_WORDS[sighting.event]}".lstrip()
 
 
 def _measures(check: Check, sighting: Sighting) -> Iterator[str]:

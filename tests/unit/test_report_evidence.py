@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.model import Event, Icmp, Side, Sighting
+from agent.model import TAKEN, Event, Icmp, Side, Sighting
 from probe.report.evidence import render
 from probe.result import Outcome
 from scenarios import Row
@@ -53,6 +53,19 @@ def test_who_refused_and_why() -> None:
     error = seen(1, Side.NEAR, Event.REFUSED, icmp=Icmp(3, 13, "10.0.0.254"))
     text = told(seen(1, Side.NEAR, Event.LEFT), error, width=200)
     assert "refused by 10.0.0.254: communication administratively prohibited (ICMP 3/13)" in text
+
+
+def test_an_answer_of_anothers_is_told_at_either_end() -> None:
+    text = told(
+        seen(1, Side.NEAR, Event.REPLIED, size=64),
+        seen(1, Side.FAR, Event.REPLIED, size=64),
+        seen(1, Side.FAR, Event.REPLIED, stage=TAKEN),
+        width=200,
+    )
+    assert text.endswith(
+        "near: another program answered (64 octets); "
+        "far: another answer came (64 octets), a socket got that answer"
+    )
 
 
 def test_the_failing_checks_stand_first() -> None:

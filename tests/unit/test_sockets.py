@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 
+import pytest
+
 from agent.linux import sockets
 
 
@@ -33,3 +35,44 @@ def test_what_tcp_has_no_use_for_is_no_overflow() -> None:
         assert sockets.dropped(listener) == 0
         for sock in asking:
             sock.close()
+
+
+def free_port() -> int:
+    with sockets.udp(4, "127.0.0.1", 0) as sock, sockets.tcp(4, "127.0.0.1", 0) as other:
+        assert other.fileno() >= 0
+        return int(sock.getsockname()[1])
+
+
+def sharing(kind: socket.SocketKind, option: int, place: tuple[str, int]) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, kind)
+    sock.setsockopt(socket.SOL_SOCKET, option, 1)
+    sock.bind(place)
+    return sock
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_daemon_that_starts_later_has_our_udp_port_and_is_noticed(address: str) -> None:
+    with sockets.udp(4, "127.0.0.1", free_port()) as ours:
+        port = ours.getsockname()[1]
+        assert not sockets.shared(ours, sockets.udp_places(4))
+        with sharing(socket.SOCK_DGRAM, socket.SO_REUSEADDR, (address, port)):
+            assert sockets.shared(ours, sockets.udp_places(4))
+        assert not sockets.shared(ours, sockets.udp_places(4))
+        with sharing(socket.SOCK_DGRAM, socket.SO_REUSEADDR, ("127.0.0.2", port)):
+            assert not sockets.shared(ours, sockets.udp_places(4))
+
+
+def test_a_port_that_a_daemon_would_share_is_not_ours_to_share() -> None:
+    with (
+        sharing(socket.SOCK_DGRAM, socket.SO_REUSEADDR, ("0.0.0.0", 0)) as theirs,
+        pytest.raises(OSError, match="in use"),
+    ):
+        sockets.udp(4, "127.0.0.1", theirs.getsockname()[1])
+
+
+def test_a_kdc_that_starts_later_can_listen_beside_us() -> None:
+    with sockets.tcp(4, "127.0.0.1", free_port()) as ours:
+        sockets.listen(ours)
+        place = ("0.0.0.0", ours.getsockname()[1])
+        with sharing(socket.SOCK_STREAM, socket.SO_REUSEPORT, place) as theirs:
+            theirs.listen()
