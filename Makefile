@@ -19,7 +19,11 @@ BIN := .venv/bin
 READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
-TEST_PACKAGES := chromium fish fonts-dejavu-core poppler-utils prometheus tshark zsh
+TEST_PACKAGES := chromium fish fonts-dejavu-core ike-scan krb5-admin-server krb5-kdc krb5-user \
+	libstrongswan-standard-plugins poppler-utils prometheus samba-ad-dc samba-ad-provision \
+	strongswan-charon strongswan-swanctl tshark zsh
+# Unpacked only: to Debian, libreswan and strongSwan exclude each other.
+LIBRESWAN := .venv/libreswan
 EXAMPLES ?= 3000
 CASES ?= 500
 RUNS ?= 200
@@ -74,12 +78,19 @@ root:
 nft:
 	@command -v nft >/dev/null || { $(call apt,nftables); }
 
-peers:
-	@missing=$$(for package in $(TEST_PACKAGES); do \
-		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
-		|| echo $$package; \
-	done); \
-	[ -z "$$missing" ] || { $(call apt,$$missing); }
+peers: $(LIBRESWAN)
+	@missing=$(call missing,$(TEST_PACKAGES)); [ -z "$$missing" ] || { $(call apt,$$missing); }
+
+$(LIBRESWAN): | $(READY)
+	@command -v apt-get >/dev/null || { \
+		echo "Needed: Debian's libreswan, unpacked in $@" >&2; exit 2; }
+	@echo "Unpacking libreswan into $@"
+	@apt-get update -qq
+	@libraries=$$(apt-cache depends libreswan | sed -n 's/^[ |]*Depends: \(lib.*\)/\1/p'); \
+	missing=$(call missing,$$libraries); [ -z "$$missing" ] || { $(call apt,$$missing); }
+	@rm -rf $@.part && mkdir $@.part && cd $@.part \
+	&& apt-get download -qq -o APT::Sandbox::User=root libreswan && dpkg-deb -x *.deb .
+	@mv $@.part $@
 
 namespaces: nft
 	@unshare --net nft list ruleset >/dev/null || { \
@@ -98,6 +109,12 @@ $(READY): setup.cfg pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--root-user-action=ignore --editable '.[dev]'
 	@touch $@
+
+# Those of some Debian packages that are not installed.
+missing = $$(for package in $(1); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' \
+		|| echo $$package; \
+	done)
 
 # Installs Debian packages, or says which ones to install. RUNLEVEL: no service of theirs starts.
 define apt

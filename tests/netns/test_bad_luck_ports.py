@@ -88,7 +88,7 @@ def test_they_still_hold_them_afterwards_and_got_every_datagram(make_lab: MakeLa
     assert daemon.stdout.readline() == "ready\n"
     start_agent(lab, key)
     assert probe(lab, key, "--only=ike", "--direction=outbound", "--shots=2").code == 0
-    for _ in range(4):  # from 500 and from a fresh port
+    for _ in range(2):  # from 500 and from a fresh port, one of each
         assert int(daemon.stdout.readline()) > 200
     assert daemon.poll() is None
 
