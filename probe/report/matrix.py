@@ -135,7 +135,7 @@ def _share(conclusion: Conclusion) -> str:
     whole = conclusion.arrived < conclusion.shots  # else the loss was on the host, not on the way
     got = conclusion.arrived if whole else conclusion.delivered
     text = f"lossy {got}/{conclusion.shots}"
-    return text if len(text) <= 12 else f"lossy {got / conclusion.shots:.0%}"
+    return text if len(text) <= 12 else f"lossy {got / max(conclusion.shots, 1):.0%}"
 
 
 def cause(conclusion: Conclusion) -> str:
