@@ -188,6 +188,21 @@ def test_a_key_is_rotated_without_a_moment_of_silence(hosts: Hosts) -> None:
     stopped(agent)
 
 
+def test_an_agent_that_is_running_learns_of_a_key_that_was_made_beside_it(hosts: Hosts) -> None:
+    keys.create(hosts.far / "key")
+    running = hosts.agent()
+    running.hear("listens")
+    beside = hosts.agent("--pair=alice", "--port=5089")
+    code = shown(beside)
+    assert hosts.probe(*SHORT, "--port=5089", f"--code={code}").code == 0
+    stopped(beside)
+    assert hosts.probe(*SHORT).code == 3
+    running.process.send_signal(signal.SIGHUP)
+    running.hear("read the keys again: 2")
+    assert hosts.probe(*SHORT).code == 0
+    stopped(running)
+
+
 def test_a_key_that_others_could_read_or_place_starts_no_agent(hosts: Hosts) -> None:
     assert hosts.keygen("--name=alice").code == 0
     alice = hosts.far / "keys.d" / "alice"
