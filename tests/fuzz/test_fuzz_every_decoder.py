@@ -13,8 +13,10 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable as CallableType
 from enum import Enum
 from importlib import import_module
+from random import Random
 from typing import Any
 
 import pytest
@@ -23,11 +25,13 @@ from hypothesis import strategies as st
 
 import agent
 from agent.album import Album
+from agent.answers import Answers
 from agent.engine import Engine
 from agent.errors import AgentError
 from agent.events import Captured, Frame, Input, Piece, Received, Requested
 from agent.late import LateReplies
-from agent.model import Check, Event, Side, Sighting, Tag
+from agent.model import Check, Event, Flow, Side, Sighting, Tag
+from agent.pairing import LIFETIME, Far, Near, Offer, new_code
 from agent.recognise import Recogniser
 from agent.wire import KINDS, codec, ip
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
@@ -41,9 +45,23 @@ from tests.fuzz.effort import few
 from tests.unit.wire_shots import ANSWER_TAG, ELSEWHERE, ENDS, FAMILIES, KEYS, TAG, path
 
 # The shells that own sockets, files and processes: what they read goes through what is tested here.
-SHELLS = ("agent.linux", "agent.cli", "agent.daemon", "agent.station", "agent.__main__")
+SHELLS = (
+    "agent.linux",
+    "agent.cli",
+    "agent.daemon",
+    "agent.door",
+    "agent.invite",
+    "agent.station",
+    "agent.__main__",
+)
 TOOLS = ("agent.wire.make_templates",)  # makes what is shipped, and is not run by a user
-SECRETS = ("agent.tls.context", "agent.tls.credentials")  # their octets are our own key
+SECRETS = (  # their octets are our own key
+    "agent.tls.context",
+    "agent.tls.credentials",
+    "agent.keyring.identifier",
+    "agent.keyring.store",
+    "agent.keys.store",
+)
 INPUT = (bytes, Packet, IcmpError, Captured, Received, Requested, Piece, Frame)  # from outside
 
 
@@ -56,8 +74,29 @@ def engine() -> Engine:
     return Engine(Side.FAR, KEYS, plan().checks, far, near, keep=True)
 
 
+def answers() -> Answers:
+    near, far = ENDS[4]
+    checks = {check.number: check for check in plan().checks}
+    codecs = {check.kind: codec(check.kind) for check in checks.values()}
+    return Answers(KEYS, checks, codecs, far, near)
+
+
+def pairing_near() -> Near:
+    made = Near("482915034", b"a connection", "alice", Random(1).randbytes)
+    made.begin()
+    return made
+
+
+def pairing_far() -> Far:
+    chance = Random(1).randbytes
+    return Far(Offer(new_code(chance), LIFETIME), b"a connection", chance)
+
+
 # How to come by an object of a class; a codec is asked for by its kind.
 MADE: dict[type, Callable[[], object]] = {
+    Answers: answers,
+    Far: pairing_far,
+    Near: pairing_near,
     Album: lambda: Album(Side.FAR, True, lambda _packet, _outgoing: TAG),
     Engine: engine,
     LateReplies: lambda: LateReplies(KEYS, {}, {}, ENDS[4]),
@@ -128,7 +167,9 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 
 # What a function asks of its input, in its docstring, and its callers hold.
 headers = hostile.parsed().map(lambda packet: packet.header).filter(len)
+replies = st.sampled_from([Tag(c.number, 1) for c in plan().checks if c.flow is Flow.REPLY])
 NARROWER: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "agent.answers.Answers.answer": {"reply": replies},
     "agent.wire.ip.addresses": {"data": headers},
     "agent.wire.ip.dscp": {"header": headers},
     "agent.wire.fragment.split": {"hops": st.integers(0, 255), "protocol": st.integers(0, 255)},
@@ -157,7 +198,12 @@ def takes_input(call: Callable[..., Any]) -> bool:
         return False
     hints = typing.get_type_hints(call)
     wanted = [hint for name, hint in hints.items() if name != "return"]
-    return any(hint in INPUT or set(typing.get_args(hint)) & set(INPUT) for hint in wanted)
+    return any(hint in INPUT or any(part in INPUT for part in _parts(hint)) for hint in wanted)
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    """Of what a type is made; a function that is handed over brings nothing in by itself."""
+    return () if typing.get_origin(hint) is CallableType else typing.get_args(hint)
 
 
 def functions() -> Iterator[Found]:
@@ -251,7 +297,9 @@ def test_decoders_are_found() -> None:
         "agent.control.Decoder.feed",
         "agent.recognise.Recogniser.quoted",
         "agent.engine.Engine.handle",
-        "agent.tls.is_an_agents",
+        "agent.tls.Front.read",
+        "agent.pairing.Near.receive",
+        "agent.pairing.Far.receive",
     } <= names
     assert {found.kind for found in EVERY if found.name.endswith(".read")} >= set(KINDS)
 
