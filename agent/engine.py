@@ -259,8 +259,7 @@ class Engine:
     def _received(self, event: Received, now: float) -> list[Action]:
         packet = event.packet
         if packet.protocol == TCP:
-            # Where another program holds the port and we cannot accept. Answers to our own requests
-            # come by here as well, and those our own connection tells of.
+            # Where another program holds the port. Answers are told of by our own connections.
             found = self._known.tcp_place(packet, outgoing=False)
             if found is None or self.checks[found[0].check].flow is Flow.REPLY:
                 return []

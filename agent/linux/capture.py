@@ -10,10 +10,11 @@ import contextlib
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from agent.events import Frame
 from agent.linux import bpf
+from agent.wire.base import Codec
 
 ETH_P_ALL = 0x0003
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
@@ -75,6 +76,18 @@ class Capture:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def wanted(asked: Iterable[tuple[int, Codec]]) -> tuple[set[int], set[int]]:
+    """(protocols, ports) to watch for these kinds, each with the IP version it travels in."""
+    protocols: set[int] = set()
+    ports: set[int] = set()
+    for family, kind in asked:
+        protocols.add(kind.protocol(family))
+        protocols.add(1 if family == 4 else 58)  # errors
+        if kind.port is not None:
+            ports.add(kind.port)
+    return protocols, ports
 
 
 def enlarge(sock: socket.socket) -> None:

@@ -31,7 +31,7 @@ from agent.events import (
     Write,
 )
 from agent.linux import sockets
-from agent.linux.capture import Capture
+from agent.linux.capture import Capture, wanted
 from agent.linux.glimpse import Glimpses
 from agent.linux.sockets import TCP, UDP
 from agent.model import Flow, Fragmenting, PortHeld, Tag
@@ -162,19 +162,12 @@ class Host:
             if not self._runs:  # what is still on its way was the run's own
                 self._glimpses.begin(FRESH_ENOUGH)
                 return
-        protocols: set[int] = set()
-        ports: set[int] = set()
-        for run in self._runs:
-            for check in run.engine.checks.values():
-                kind = run.engine.codecs[check.kind]
-                protocols.add(kind.protocol(check.family))
-                protocols.add(1 if check.family == 4 else 58)  # errors
-                if kind.port is not None:
-                    ports.add(kind.port)
         if self._capture is not None:
             if any(run.engine.album.asked for run in self._runs):
                 self._capture.tell_checksums()
-            self._capture.watch(protocols, ports)
+            engines = [run.engine for run in self._runs]
+            asked = [(c.family, e.codecs[c.kind]) for e in engines for c in e.checks.values()]
+            self._capture.watch(*wanted(asked))
 
     def _discard(self, sock: socket.socket) -> None:
         self._loop.remove_reader(sock)
@@ -236,10 +229,7 @@ class Host:
             self._open_raw_ports(family, protocol)
 
     def give_way(self) -> None:
-        """Leaves ports of ours to programs that have come to them; goes on as where one was held.
-
-        What a port brought before this was found may have gone to the other program alone.
-        """
+        """Leaves ports of ours to programs that have come to them, and may have got what came."""
         places = {family: sockets.udp_places(family) for family in {k[0] for k in self._services}}
         for key, sock in tuple(self._services.items()):
             family, protocol, _, port = key
