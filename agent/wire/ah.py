@@ -24,7 +24,7 @@ ICV_LENGTH = 16
 LENGTH = {4: 28, 6: 32}  # the whole AH: a multiple of 4 octets in IPv4, of 8 in IPv6 (3.3.3.2.1)
 NATURAL = 56  # octets of payload in the datagram inside, as a ping has
 DISCARD = 9
-FIRST_EPHEMERAL = 49_152
+FIRST_PORT, PORTS = 50_000, 4096  # ephemeral ones, behind which no analyser looks for a protocol
 
 TRANSLATED = "the ICV is wrong: an address was translated on the way"
 CHANGED = "the ICV is wrong: the packet was changed on the way"
@@ -125,7 +125,7 @@ def _fixed(keys: Keys, tag: Tag, family: int) -> bytes:
 
 def _source_port(keys: Keys, tag: Tag) -> int:
     drawn = int.from_bytes(keys.derive("ah port", tag.check, tag.shot)[:2], "big")
-    return FIRST_EPHEMERAL + drawn % (0x10000 - FIRST_EPHEMERAL)
+    return FIRST_PORT + drawn % PORTS
 
 
 def _datagram(keys: Keys, tag: Tag, inner: Path, length: int) -> bytes:

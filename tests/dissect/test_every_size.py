@@ -8,6 +8,7 @@ as what it claims to be.
 from __future__ import annotations
 
 import struct
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import pytest
 from agent.errors import WireError
 from agent.model import Tag
 from agent.wire import codec, fragment, ip
+from agent.wire.ah import FIRST_PORT, PORTS
 from agent.wire.base import Codec
 from agent.wire.base import Path as Way
 from probe.report.pcapng import Interface, Recorded, write
@@ -189,3 +191,15 @@ def test_every_kind_is_there_at_many_sizes(frames: list[tuple[str, list[str]]]) 
     assert set(sizes) == set(HONEST)
     for kind, count in sizes.items():
         assert count >= (4 if kind == "nat-keepalive" else 400), (kind, count)
+
+
+def test_the_ports_inside_ah_are_no_protocols() -> None:
+    """Wireshark looks behind them for nothing that it could then find malformed."""
+    done = subprocess.run(["tshark", "-G", "decodes"], capture_output=True, text=True, check=True)
+    known = {
+        int(fields[1])
+        for line in done.stdout.splitlines()
+        if (fields := line.split("\t"))[0] == "udp.port"
+    }
+    assert 500 in known
+    assert not known & set(range(FIRST_PORT, FIRST_PORT + PORTS))
