@@ -158,6 +158,7 @@ class Sockets:
 
     def __init__(self) -> None:
         self.sent: list[Transmit | Connect] = []
+        self.malformed = 0
         self.joined = 0
         self._port = 40_000
 
