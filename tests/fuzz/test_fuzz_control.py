@@ -199,6 +199,9 @@ class Sockets:
     def catch_up(self) -> None:
         pass
 
+    def give_way(self) -> None:
+        pass
+
     def serves(self, *_: object, **__: object) -> bool:
         return False
 
