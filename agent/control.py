@@ -11,7 +11,19 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from agent.errors import ControlError
-from agent.model import Check, Facts, Kept, Late, Limits, PortUse, Prior, Sighting, Volley
+from agent.model import (
+    CLIENT,
+    Check,
+    Client,
+    Facts,
+    Kept,
+    Late,
+    Limits,
+    PortUse,
+    Prior,
+    Sighting,
+    Volley,
+)
 
 PROTOCOL = 1
 STOPPED = "stopped"  # an Oops' code
@@ -52,6 +64,7 @@ class Open(Message, frozen=True):
     state_timeout: float
     keep: bool = False  # the packets as well: they come as Shown
     asked: Limits | None = None  # None: all that there is
+    client: Client = CLIENT
 
 
 class Opened(Message, frozen=True):

@@ -251,7 +251,8 @@ class Engine:
         if reading is None:
             answer = self._known.answer_of_others(packet, event.outgoing)
             if answer is not None:
-                return self._note(Reading(answer), packet, Event.REPLIED, event.time)
+                says = self._heard(answer, packet.payload)
+                return self._note(Reading(answer), packet, Event.REPLIED, event.time, says=says)
             self._stranger(packet, event.outgoing)
             return []
         return self._note(reading, packet, where, event.time, backwards=event.backwards)
@@ -270,9 +271,15 @@ class Engine:
             answer = self._known.answer_of_others(packet, outgoing=False)
             if answer is None:
                 return []  # the capture has counted it
-            return self._note(Reading(answer), packet, Event.REPLIED, event.time, TAKEN)
+            says = self._known.heard(answer, packet.payload)
+            return self._note(Reading(answer), packet, Event.REPLIED, event.time, TAKEN, says=says)
         actions = self._note(reading, packet, Event.DELIVERED, event.time)
         return actions + self._answer(reading.tag, packet, now)
+
+    def _heard(self, answer: Tag, message: bytes) -> str:
+        says = self._known.heard(answer, message)
+        self._strangers += not says
+        return says
 
     def _note(
         self,
@@ -283,6 +290,7 @@ class Engine:
         stage: str = "",
         *,
         backwards: bool = False,
+        says: str = "",
     ) -> list[Action]:
         arrived = event is Event.ARRIVED and not stage
         return self._once(
@@ -295,6 +303,7 @@ class Engine:
                 stage=stage,
                 kind=self._known.kind(reading.tag) if arrived else None,
                 backwards=backwards,
+                says=says,
             )
         )
 
@@ -303,7 +312,9 @@ class Engine:
 
     def _once(self, sighting: Sighting) -> list[Action]:
         self._known_as = sighting
-        key = (Tag(sighting.check, sighting.shot), sighting.event, sighting.stage)
+        # Garbage that comes first is not to stand for the answer behind it.
+        stage = sighting.stage + ("!" if sighting.says else "")
+        key = (Tag(sighting.check, sighting.shot), sighting.event, stage)
         if key in self._seen:
             self.duplicates += 1
             return []
@@ -405,7 +416,9 @@ class Engine:
         ours = self._stream_read(kind, packet)
         foreign = ours is None or ours.tag != reply
         note = "answered by a service that is not ours" if foreign else ""
-        return self._note(Reading(reply, note=note), packet, Event.DELIVERED, event.time, "answer")
+        says = self._heard(reply, packet.payload) if foreign else ""
+        reading = Reading(reply, note=note)
+        return self._note(reading, packet, Event.DELIVERED, event.time, "answer", says=says)
 
     def _requested(self, event: Requested, now: float) -> list[Action]:
         if event.connection in self._served:

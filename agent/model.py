@@ -50,6 +50,18 @@ class Event(StrEnum):
 
 
 TAKEN = "taken"  # stage of a REPLIED: a socket got it; without a stage an interface saw it
+OVER_RATION = "over ration"  # note of an UNSENT: held back, so that no daemon gets too many
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """For whom a Kerberos request asks. ``.invalid`` can be no real realm (RFC 2606)."""
+
+    principal: str = "ipsec-probe"
+    realm: str = "IPSEC-PROBE.INVALID"
+
+
+CLIENT = Client()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,7 @@ class Sighting:
     # (source, destination) translated, by the kind's own NAT detection; None: it has none
     translated: tuple[bool, bool] | None = None
     backwards: bool = False  # it came in fragments, the first one last
+    says: str = ""  # an answer that is not ours: its own words; "" where it speaks another protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from agent.control import Open
 from agent.errors import AgentError
 from agent.model import Check, Flow, Late, PortUse, Volley
-from agent.wire import codec
+from agent.wire import codec, kerberos
 
 SECRET = 32  # octets
 MAX_CHECKS = 1000
@@ -40,6 +40,9 @@ def check_open(order: Open) -> None:
         raise BadOrder("limits are numbers above 0")
     if not math.isfinite(order.state_timeout):
         raise BadOrder("a state timeout is a number of seconds")
+    wrong_client = kerberos.fault(order.client)
+    if wrong_client:
+        raise BadOrder(wrong_client)
     families = {_version(order.local), _version(order.peer)}
     checks = {check.number: check for check in order.checks}
     if len(checks) != len(order.checks):

@@ -14,13 +14,14 @@ from dataclasses import replace
 from agent.errors import WireError
 from agent.model import Check, Direction, Flow, Side, Tag
 from agent.wire import codec
-from agent.wire.base import Codec, Keys, Packet, Reading
+from agent.wire.base import Codec, Keys, Packet, Path, Reading
 from agent.wire.icmp import IcmpError
 from agent.wire.ike import tag_of_spi
 from agent.wire.natt import NON_ESP_MARKER, is_keepalive
 
 ICMP_PROTOCOLS = (1, 58)
 TCP, UDP, AH = 6, 17, 51
+UDP_HEADER = 8  # octets
 AH_SEQUENCE_ENDS = 12  # octets into the header
 ANY_SHOT = "the error quotes too little to tell which shot of the check it was"
 SYN, RST, ACK = 0x02, 0x04, 0x10
@@ -30,6 +31,12 @@ def digest(protocol: int, payload: bytes) -> str:
     """Names the bytes that should cross unchanged. ICMP's header differs by nature."""
     body = payload[8:] if protocol in ICMP_PROTOCOLS else payload
     return hashlib.blake2s(body, digest_size=8).hexdigest()
+
+
+def stream_packet(path: Path, message: bytes) -> Packet:
+    """A message that a TCP connection brought, as the packet that it would be by itself."""
+    ends = path.source, path.destination
+    return Packet(path.family, TCP, *ends, message, path.source_port, path.destination_port)
 
 
 class Recogniser:
@@ -167,6 +174,16 @@ class Recogniser:
         tag = self.first_fragment(packet, outgoing)
         return tag if tag and self.checks[tag.check].flow is Flow.REPLY else None
 
+    def heard(self, answer: Tag, message: bytes) -> str:
+        """What somebody else's ``message``, in the place of that reply, says; "" for garbage."""
+        check = self.checks[answer.check]
+        if check.partner is None:
+            return ""
+        try:
+            return self.kind(answer).heard(self.keys, Tag(check.partner, answer.shot), message)
+        except WireError:
+            return ""  # it breaks off
+
     def first_fragment(self, packet: Packet, outgoing: bool) -> Tag | None:
         """The shot whose first fragment this is, by what stands in front: its tag may come later.
 
@@ -279,7 +296,8 @@ class Recogniser:
             if reading is not None:
                 return Reading(reading.tag)
             with_peer = (quoted.destination if ours else quoted.source) in self._peers
-            return self._fixed_port(quoted, numbers, told) if with_peer else None
+            length = int.from_bytes(error.head[4:6], "big")
+            return self._fixed_port(quoted, numbers, told, length) if with_peer else None
         for kind in self.codecs.values():
             if kind.protocol(error.family) == error.protocol:
                 mine = [n for n in numbers if self.checks[n].kind == kind.name]
@@ -298,8 +316,14 @@ class Recogniser:
         asked = kind.quoted(self.keys, [n for n in partners if n is not None], head)
         return Tag(partners[asked.check], asked.shot) if asked else None
 
-    def _fixed_port(self, quoted: Packet, numbers: Iterable[int], told: Set[Tag]) -> Reading | None:
-        """Only ports were quoted, and both are fixed: the oldest unrefused shot of that check."""
+    def _fixed_port(
+        self, quoted: Packet, numbers: Iterable[int], told: Set[Tag], length: int
+    ) -> Reading | None:
+        """Only ports were quoted, and both are fixed: the oldest unrefused shot of that check.
+
+        Of several on the same ports, one whose datagrams have the quoted ``length``.
+        """
+        found: list[Reading] = []
         for number in numbers:
             check = self.checks[number]
             kind = self.codecs[check.kind]
@@ -310,8 +334,20 @@ class Recogniser:
             ):
                 reading = _oldest(number, told)
                 if reading is not None:
-                    return reading
-        return None
+                    found.append(reading)
+        fitting = [reading for reading in found if self._length(reading.tag, quoted) == length]
+        return next(iter([*fitting, *found]), None)
+
+    def _length(self, tag: Tag, quoted: Packet) -> int:
+        """Of a request's UDP datagram, in octets; 0 where it cannot be made."""
+        check = self.checks[tag.check]
+        ports = quoted.source_port, quoted.destination_port
+        path = Path(quoted.family, quoted.source, quoted.destination, *ports)
+        try:
+            data = self.codecs[check.kind].request(self.keys, tag, path, check.size)
+        except WireError:
+            return 0
+        return UDP_HEADER + len(data)
 
 
 def _oldest(check: int, told: Set[Tag]) -> Reading | None:

@@ -51,6 +51,7 @@ from agent.limits import Bucket, granted
 from agent.linux import conntrack
 from agent.linux.host import Host
 from agent.model import (
+    OVER_RATION,
     Check,
     Event,
     Facts,
@@ -64,6 +65,7 @@ from agent.model import (
     Tag,
     Volley,
 )
+from agent.ration import Ration
 from agent.wire.base import Codec, Keys
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -85,6 +87,7 @@ class Station:
 
     ``limits``: how much a run may send from here; None for as much as it orders. ``peer_own``: the
     peer's address as it has it itself, which only near can know (from the agent's greeting).
+    ``ration``: what limits IKE where no agent of ours answers; None where one does.
     """
 
     engine: Engine
@@ -98,6 +101,7 @@ class Station:
         show: Callable[[list[Kept]], None] = lambda _packets: None,
         limits: Limits | None = None,
         peer_own: str = "",
+        ration: Ration | None = None,
     ) -> None:
         self.side = side
         self._host = host
@@ -106,6 +110,7 @@ class Station:
         self._show = show
         self._limits = limits
         self._peer_own = peer_own
+        self._ration = ration
         self._pending: list[Sighting] = []
         self._kept: list[Kept] = []
         self._arrived: dict[int, str] = {}
@@ -163,7 +168,7 @@ class Station:
         if self._joined:
             return Oops("bad", "a run is open already")
         orders.check_open(message)
-        keys = Keys(message.secret)
+        keys = Keys(message.secret, message.client)
         grant = granted(self._limits, message.asked) if self._limits is not None else None
         self.engine = Engine(
             self.side,
@@ -241,7 +246,7 @@ class Station:
                     self._kept.append(action)
                     self._flush_soon()
                 case Transmit():
-                    error = self._host.transmit(action)
+                    error = OVER_RATION if self._over(action) else self._host.transmit(action)
                     self._sent(action, error)
                 case Write():
                     error = self._host.write(action)
@@ -249,6 +254,11 @@ class Station:
                 case Connect():
                     self._sent(action, "")
                     self._host.connect(self, action)
+
+    def _over(self, action: Transmit) -> bool:
+        if self._ration is None or not action.codec.rationed:
+            return False
+        return not self._ration.take(self.engine.peer, moment())
 
     def _sent(self, action: Transmit | Write | Connect, error: str) -> None:
         event = Sent(action.tag, time.time(), action.path, error, action.data)
@@ -270,6 +280,9 @@ class Station:
         self._pending.append(sighting)
         if sighting.event is Event.ARRIVED:
             self._arrived[sighting.check] = sighting.source
+        told = sighting.icmp is not None and sighting.icmp.sender == self.engine.peer
+        if sighting.event is Event.REPLIED or told:  # no answer without a request that crossed
+            self._arrived.setdefault(sighting.check, self.engine.peer)
         if sighting.event is Event.LEFT:
             self._left.add(sighting.check)
         self._flush_soon()

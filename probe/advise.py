@@ -181,7 +181,9 @@ def _place(result: RunResult, conclusion: Conclusion) -> str:
         senders = {s.icmp.sender for s in conclusion.evidence if s.icmp is not None}
         if senders - {host.address}:
             return f"the firewall at {min(senders - {host.address})}"
-        if senders:
+        if result.path.control == "none" and not senders:  # far's own reset would be no refusal
+            return "the firewall on the way that answers in far's name"
+        if senders and result.path.control != "none":
             return f"{own}, which refuses it"
         return f"{own}, or on a firewall that answers in its name"
     return _NETWORK

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Container
 
+from agent.model import CLIENT
 from probe.report import FORMS
 
 DIRECTIONS = ("outbound", "inbound", "both")
@@ -90,6 +91,24 @@ def listen_at(text: str) -> tuple[str, int]:
     return address(host) if host else "", port(number)
 
 
+def realm(text: str) -> str:
+    return _client("realm", text)
+
+
+def principal(text: str) -> str:
+    return _client("principal", text)
+
+
+def _client(part: str, text: str) -> str:
+    from agent.model import Client
+    from agent.wire.kerberos import fault
+
+    wrong = fault(Client(**{part: text}))
+    if wrong:
+        raise argparse.ArgumentTypeError(wrong)
+    return text
+
+
 def hops(text: str) -> int:
     return int(number(text, 1, 64, "a number", int))
 
@@ -168,6 +187,20 @@ def add_test(parser: argparse.ArgumentParser) -> None:
     add("--sizes", action="store_true", help="also send what is large in real life, in fragments")
     add("--inspect", action="store_true", help="also send noise: does something read the payload?")
     add("--shots", type=shots, default=3, metavar="N", help="packets of each check (default: 3)")
+    add(
+        "--realm",
+        type=realm,
+        default=CLIENT.realm,
+        metavar="REALM",
+        help="of the Kerberos requests (default: one that cannot exist)",
+    )
+    add(
+        "--principal",
+        type=principal,
+        default=CLIENT.principal,
+        metavar="NAME",
+        help=f"the user they ask for; no password is sent (default: {CLIENT.principal})",
+    )
 
 
 def passed_on(options: argparse.Namespace) -> list[str]:
@@ -177,6 +210,8 @@ def passed_on(options: argparse.Namespace) -> list[str]:
         f"--state-timeout={options.state_timeout}",
         f"--timeout={options.timeout}",
         f"--shots={options.shots}",
+        f"--realm={options.realm}",
+        f"--principal={options.principal}",
     ]
     if options.only:
         passed.append(f"--only={','.join(options.only)}")

@@ -28,8 +28,10 @@ from agent.control import (
     Prepared,
 )
 from agent.model import (
+    CLIENT,
     TAKEN,
     Check,
+    Client,
     Direction,
     Event,
     Facts,
@@ -69,6 +71,7 @@ class Settings:
     state_timeout: float = 600.0
     rest: bool = False  # wait until firewalls have forgotten what would spoil a new flow
     keep: bool = False  # the packets themselves, of both ends
+    client: Client = CLIENT  # of the Kerberos requests
 
 
 @dataclass(slots=True)
@@ -200,11 +203,15 @@ class Drive:
 
     async def _open(self, secret: bytes) -> None:
         checks = list(self.plan.checks)
-        timeout, keep = self.settings.state_timeout, self.settings.keep
+        timeout, keep, client = (
+            self.settings.state_timeout,
+            self.settings.keep,
+            self.settings.client,
+        )
         self.asked = asked = self._wish()
         ends = {
-            Side.FAR: Open(secret, checks, self._far, self._seen_as, timeout, keep, asked),
-            Side.NEAR: Open(secret, checks, self._near, self._peer, timeout, keep, asked),
+            Side.FAR: Open(secret, checks, self._far, self._seen_as, timeout, keep, asked, client),
+            Side.NEAR: Open(secret, checks, self._near, self._peer, timeout, keep, asked, client),
         }
         for side, message in ends.items():
             opened = await self._asked[side].ask(message, Opened)

@@ -28,6 +28,7 @@ _SERVICES = {
     "esp": Service("ESP", "IP", 50),
     "ah": Service("AH", "IP", 51),
     "ike": Service("IKE", "UDP", 500, both_ports=True),
+    "ike-v1": Service("IKEv1", "UDP", 500, both_ports=True),
     "ike-nat-t": Service("IKE NAT-T", "UDP", 4500, both_ports=True),
     "esp-in-udp": Service("ESP in UDP", "UDP", 4500, both_ports=True),
     "nat-keepalive": Service("NAT keepalive", "UDP", 4500, both_ports=True),

@@ -89,6 +89,21 @@ def with_sizes(scenario: Scenario, mtu: int) -> Scenario:
     return replace(scenario, rows=tuple(rows))
 
 
+def with_kinds(scenario: Scenario, kinds: Iterable[str]) -> Scenario:
+    """``scenario`` with a plain row for each of ``kinds`` that it has none for."""
+    has = {row.kind for row in scenario.rows}
+    return replace(
+        scenario, rows=(*scenario.rows, *(Row(kind) for kind in kinds if kind not in has))
+    )
+
+
+def only(scenario: Scenario, kinds: Iterable[str]) -> Scenario:
+    """``scenario`` with the rows of ``kinds`` alone; whole where none are named."""
+    wanted = set(kinds)
+    rows = tuple(row for row in scenario.rows if not wanted or row.kind in wanted)
+    return replace(scenario, rows=rows)
+
+
 def make(
     scenario: Scenario,
     family: int,

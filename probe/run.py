@@ -41,6 +41,7 @@ OLD_KEY = (
     "the far host does not have the newest key yet: copy this host's key file to it, and then take "
     "the old key out on both with `probe keygen --retire`"
 )
+KB = "kb233256"  # the scenario, unless another is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Request:
     port: int = 5088
     family: int | None = None  # None: as the name resolves
     older_keys: tuple[bytes, ...] = ()  # for an agent that does not know ``key`` yet
-    scenario: str = "kb233256"
+    scenario: str = KB
     only: tuple[str, ...] = ()
     directions: tuple[Direction, ...] = planning.ORDER
     strict: bool = False
@@ -97,9 +98,12 @@ class Finished:
     interrupted: bool = False
 
 
-async def run(request: Request, progress: Progress) -> Finished:
-    """Runs the whole test. Raises ScenarioError or WrongRequest where nothing can be tried."""
-    run_ = Session(request, progress)
+async def run(request: Request, progress: Progress, new: type[Session] | None = None) -> Finished:
+    """Runs the whole test. Raises ScenarioError or WrongRequest where nothing can be tried.
+
+    ``new``: makes a session of another sort than the one with an agent.
+    """
+    run_ = (new or Session)(request, progress)
     try:
         await run_.perform()
     except WrongRequest:
@@ -127,6 +131,7 @@ class Session:
     """
 
     new_drive: Callable[..., Drive]
+    control = "tcp"  # what the two ends talk by
 
     def __init__(self, request: Request, progress: Progress) -> None:
         self.request = request
@@ -152,19 +157,24 @@ class Session:
         self._ranges: dict[pathmtu.Question, pathmtu.Range] = {}
 
     def _plan(self, family: int) -> planning.Plan:
-        request = self.request
-        scenario = self._scenario
-        if request.sizes:
-            scenario = planning.with_sizes(scenario, self._mtu)
-        if request.inspect:
-            scenario = with_noise(scenario)
-        plan = planning.make(scenario, family, request.directions, request.only)
+        plan = planning.make(self._scenario_asked(), family, self.request.directions)
         if not plan.planned:
             raise WrongRequest(
                 f"scenario {self._scenario.name} has no row left to test: "
                 "look at --only and --direction"
             )
-        return planning.without(plan, request.resting)
+        return planning.without(plan, self.request.resting)
+
+    def _scenario_asked(self) -> Scenario:
+        """The scenario, with what the options add to it and take from it."""
+        request, scenario = self.request, self._scenario
+        if request.scenario == KB:  # who names a kind himself has no scenario in mind
+            scenario = planning.with_kinds(scenario, request.only)
+        if request.sizes:
+            scenario = planning.with_sizes(scenario, self._mtu)
+        if request.inspect:
+            scenario = with_noise(scenario)
+        return planning.only(scenario, request.only)
 
     def _show(self, packets: list[Kept]) -> None:
         if self._drive is not None:
@@ -176,6 +186,17 @@ class Session:
 
     async def perform(self) -> None:
         request = self.request
+        family = await self._find_the_way()
+        if request.alias or request.fresh_address:
+            await self._from_two_addresses(family)
+        else:
+            await self._leg(planning.ORDER, self._near, family)
+        if request.sizes:
+            await self._measure_mtu(family)
+
+    async def _find_the_way(self) -> int:
+        """The family of the addresses, now that both are known. LinkError, AgentError if not."""
+        request = self.request
         asyncio.get_running_loop().set_exception_handler(self._note_fault)
         family, self._address = await resolve(request.peer, request.port, request.family)
         self._near = route(self._address, family)
@@ -185,12 +206,7 @@ class Session:
             self._sockets.open()  # before the far host is troubled
         except OSError as error:
             raise AgentError(no_sockets(Side.NEAR, error)) from error
-        if request.alias or request.fresh_address:
-            await self._from_two_addresses(family)
-        else:
-            await self._leg(planning.ORDER, self._near, family)
-        if request.sizes:
-            await self._measure_mtu(family)
+        return family
 
     async def _from_two_addresses(self, family: int) -> None:
         # Inbound towards another address of ours: whatever it opens, outbound travels elsewhere.
@@ -318,7 +334,7 @@ class Session:
     async def _ping(self, family: int) -> str:
         """Nothing came back by TCP: is it the port, or the whole path?"""
         self.progress("no answer; trying a ping", 0.5)
-        scenario = load("kb233256")
+        scenario = load(KB)
         plan = planning.make(scenario, family, (Direction.OUTBOUND,), ("icmp-echo",))
         seen: list[Sighting] = []
         station = Station(Side.NEAR, self._sockets, self._ledger, seen.extend)
@@ -377,6 +393,7 @@ class Session:
             ),
             path=PathFacts(
                 rtt_ms=self._rtt,
+                control=self.control,
                 near_behind_nat=any(d.evidence().near_behind_nat for d in self._drives),
                 carriage={
                     direction: carriage(drive.plan, drive.evidence(), direction)
@@ -419,7 +436,7 @@ class Session:
             evidence = replace(drive.evidence(), unsettled=drive.unsettled)
             told = correlate(drive.plan, evidence, strict=strict)
             found |= {conclusion.check.number: conclusion for conclusion in told}
-            notes += _notes(evidence)
+            notes += host_notes(evidence)
         for drive in self._searches:
             notes += _troubles(drive.evidence())
         return tuple(found[check.number] for check in self.plan.checks), notes
@@ -439,7 +456,7 @@ class Session:
         self._ledger.close()
 
 
-def _notes(evidence: Evidence) -> list[str]:
+def host_notes(evidence: Evidence) -> list[str]:
     """What a reader of the table must know of the two hosts."""
     notes: list[str] = []
     for side in (Side.NEAR, Side.FAR):

@@ -18,6 +18,7 @@ _CODECS = {  # kind: (module, class)
     "esp": ("esp", "Esp"),
     "ah": ("ah", "Ah"),
     "ike": ("ike", "Ike"),
+    "ike-v1": ("ike1", "Ike1"),
     "ike-nat-t": ("natt", "IkeNatT"),
     "esp-in-udp": ("natt", "EspInUdp"),
     "nat-keepalive": ("natt", "NatKeepalive"),

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from agent.errors import WireError
-from agent.model import Tag
+from agent.model import CLIENT, Client, Tag
 
 TAG_LENGTH = 16  # check (2), shot (2), MAC (12)
 MAC_LENGTH = 12
@@ -26,12 +26,16 @@ class UnknownKind(WireError):
 
 
 class Keys:
-    """All keys of one run, derived from its 32-byte secret by HMAC-SHA256 with a label each."""
+    """What both ends of one run agree on, and nobody else: its keys, and its Kerberos client.
 
-    def __init__(self, secret: bytes) -> None:
+    Keys are derived from the run's 32-byte secret by HMAC-SHA256 with a label each.
+    """
+
+    def __init__(self, secret: bytes, client: Client = CLIENT) -> None:
         if len(secret) != 32:
             raise ValueError("a run's secret has 32 octets")
         self._secret = secret
+        self.client = client
 
     def derive(self, label: str, *numbers: int) -> bytes:
         """32 octets for ``label``; other labels or numbers give unrelated octets."""
@@ -112,6 +116,7 @@ class Codec(ABC):
     fixed_source: ClassVar[bool] = False  # real traffic leaves from `port` as well (IKE)
     stream: bool = False  # TCP: request and answer travel on a real connection
     answered_by_kernel: ClassVar[bool] = False  # the far kernel replies (ICMP echo)
+    rationed: ClassVar[bool] = False  # a daemon that is not ours must not get many (agent.ration)
     tagged: ClassVar[bool] = True  # False: too small for a tag, known by its fresh port alone
 
     @abstractmethod
@@ -152,6 +157,14 @@ class Codec(ABC):
         """
         del keys, checks, head
         return None
+
+    def heard(self, keys: Keys, asked: Tag, message: bytes) -> str:
+        """What a service that is not ours answered to the shot ``asked``, in a few words.
+
+        "" for what is no answer in this protocol; WireError for one that breaks off.
+        """
+        del keys, asked, message
+        return ""
 
     def translated(self, packet: Packet) -> tuple[bool, bool] | None:
         """Whether (source, destination) were translated, by the message's own NAT detection."""

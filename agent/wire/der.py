@@ -1,10 +1,11 @@
-"""As much of DER (X.690) as Kerberos messages need: lengths, finding an element, growing one."""
+"""As much of DER (X.690) as Kerberos messages need: lengths, elements, and their change."""
 
 from __future__ import annotations
 
 from agent.errors import WireError
 
 CONSTRUCTED = 0x20
+GENERAL_STRING = 0x1B
 
 
 def length_octets(length: int) -> bytes:
@@ -52,6 +53,21 @@ def grown(data: bytes, at: int, filling: bytes) -> bytes:
             return data[:position] + tag + length_octets(len(inner)) + inner + data[end:]
         position = end
     raise WireError("no ASN.1 element begins there")
+
+
+def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
+    """``data`` with every GeneralString that reads ``old`` made to read ``new``, lengths mended."""
+    result, position = b"", 0
+    while position < len(data):
+        tag, start, end = element(data, position)
+        inner = data[start:end]
+        if tag & CONSTRUCTED:
+            inner = renamed(inner, old, new)
+        elif tag == GENERAL_STRING and inner == old:
+            inner = new
+        result += data[position : position + 1] + length_octets(len(inner)) + inner
+        position = end
+    return result
 
 
 def grown_to(data: bytes, at: int, size: int) -> bytes:

@@ -152,6 +152,7 @@ class Ike(Codec):
     name = "ike"
     port: int = 500
     fixed_source = True
+    rationed = True
     marker = b""
 
     def protocol(self, family: int) -> int:
@@ -161,17 +162,17 @@ class Ike(Codec):
     def request(self, keys: Keys, tag: Tag, path: Path, size: int | None = None) -> bytes:
         template = templates()["ike-request"]
         length = self._wanted("ike-request", path.family, size)
-        message = bytearray(_sized("ike-request", length))
+        message = bytearray(sized("ike-request", length))
         spi = initiator_spi(keys, tag)
         spis = spi + bytes(8)
         # Without a source port there is no socket yet: the service's own is as good as any.
         source = natd(spis, path.source, path.source_port or self.port)
         destination = natd(spis, path.destination, path.destination_port or self.port)
-        _put(message, template, "initiator_spi", spi)
-        _put(message, template, "nonce", keys.derive("ike nonce", tag.check, tag.shot))
-        _put(message, template, "natd_source", source)
-        _put(message, template, "natd_destination", destination)
-        _put(message, template, "seal", seal(keys, self.name, tag))
+        put(message, template, "initiator_spi", spi)
+        put(message, template, "nonce", keys.derive("ike nonce", tag.check, tag.shot))
+        put(message, template, "natd_source", source)
+        put(message, template, "natd_destination", destination)
+        put(message, template, "seal", seal(keys, self.name, tag))
         return self.marker + message
 
     def answer(
@@ -182,9 +183,9 @@ class Ike(Codec):
         length = min(self._wanted("ike-response", path.family, size), len(asked))
         if length < len(template.data):
             raise WireError("an IKE request that is shorter than any answer to it")
-        message = bytearray(_sized("ike-response", length))
-        _put(message, template, "initiator_spi", asked[:8])
-        _put(message, template, "seal", seal(keys, self.name, tag))
+        message = bytearray(sized("ike-response", length))
+        put(message, template, "initiator_spi", asked[:8])
+        put(message, template, "seal", seal(keys, self.name, tag))
         return self.marker + message
 
     def read(self, keys: Keys, packet: Packet) -> Reading | None:
@@ -198,14 +199,27 @@ class Ike(Codec):
             return None
         if int.from_bytes(message[24:HEADER_LENGTH], "big") != len(message):
             raise WireError("an IKE message that breaks off, or is a fragment")
-        at = _seal_at(bool(message[19] & RESPONSE))
-        if message[at - 16 : at] != VENDOR_ID:
-            return None
-        tag = unseal(keys, self.name, message[at : at + TAG_LENGTH])
-        return None if tag is None else Reading(tag)
+        response = bool(message[19] & RESPONSE)
+        return self._sealed(keys, "ike-response" if response else "ike-request", message)
 
     def translated(self, packet: Packet) -> tuple[bool, bool] | None:
         return nat_detected(packet)
+
+    def heard(self, keys: Keys, asked: Tag, message: bytes) -> str:
+        """Only an answer that repeats the request's initiator SPI is one."""
+        if not message.startswith(self.marker + initiator_spi(keys, asked)):
+            return ""
+        from agent.wire.ike_answer import says  # built on this module
+
+        return says(message[len(self.marker) :])
+
+    def _sealed(self, keys: Keys, template: str, message: bytes) -> Reading | None:
+        """The shot whose seal stands where ``template`` has it."""
+        at = templates()[template].fields["seal"]
+        if message[at - len(VENDOR_ID) : at] != VENDOR_ID:
+            return None
+        tag = unseal(keys, self.name, message[at : at + TAG_LENGTH])
+        return None if tag is None else Reading(tag)
 
     def _wanted(self, template: str, family: int, size: int | None) -> int:
         natural = len(templates()[template].data)
@@ -217,18 +231,14 @@ class Ike(Codec):
         return length
 
 
-def _put(message: bytearray, template: Template, field: str, octets: bytes) -> None:
+def put(message: bytearray, template: Template, field: str, octets: bytes) -> None:
+    """Writes over a template's place holder."""
     at = template.fields[field]
     message[at : at + len(octets)] = octets
 
 
-@lru_cache(maxsize=2)
-def _seal_at(response: bool) -> int:
-    return templates()["ike-response" if response else "ike-request"].fields["seal"]
-
-
 @lru_cache(maxsize=64)
-def _sized(name: str, length: int) -> bytes:
+def sized(name: str, length: int) -> bytes:
     """A template whose Vendor ID, the last payload, is filled with zeros up to ``length``."""
     template = templates()[name]
     filling = length - len(template.data)

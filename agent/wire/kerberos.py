@@ -1,7 +1,8 @@
 """The kinds ``kerberos-udp`` and ``kerberos-tcp``: an AS-REQ and a KRB-ERROR (RFC 4120).
 
-The request asks for a ticket for one fixed principal of a realm that cannot exist, and sends no
-preauthentication data: it guesses nothing and enumerates nobody. The tag travels in padata of a
+The request asks for a ticket for one principal, of a realm that cannot exist unless a run is given
+another (:class:`~agent.model.Client`), and sends no preauthentication data: it guesses nothing and
+enumerates nobody. The tag travels in padata of a
 private type (negative numbers are for local use: 5.2.7), which a KDC that does not know it skips,
 and is followed by zeros where a larger packet is asked for. The nonce differs from shot to shot.
 
@@ -16,13 +17,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from agent.errors import WireError
-from agent.model import Tag
+from agent.model import CLIENT, Client, Tag
 from agent.wire import der, ip
 from agent.wire.base import TAG_LENGTH, Codec, Keys, Packet, Path, Reading, seal, unseal
 from agent.wire.templates import templates
 
-PRINCIPAL = "ipsec-probe"
-REALM = "IPSEC-PROBE.INVALID"  # .invalid: RFC 2606
+PRINCIPAL, REALM = CLIENT.principal, CLIENT.realm  # what the templates were built with
+LONGEST_NAME = 128  # octets of a principal or a realm
 PADATA_TYPE = -23325  # after Microsoft's KB 233256
 KDC_OPTIONS = "forwardable+renewable+renewable-ok"
 ETYPES = (18, 17, 20, 19)  # AES-256 and AES-128 with SHA-1, then with SHA-2 (RFC 8009)
@@ -35,7 +36,35 @@ NONCE_LENGTH = 4
 LENGTH_OCTETS = 4  # in front of a message on TCP (7.2.2)
 LARGEST_MESSAGE = 1 << 20
 
+_ERRORS = {  # RFC 4120, 7.5.9
+    6: "client unknown",
+    7: "server unknown",
+    12: "forbidden by policy",
+    14: "no encryption type in common",
+    18: "client revoked",
+    25: "preauthentication required",
+    52: "response too big for UDP",
+    60: "generic error",
+    68: "wrong realm",
+}
+
 _MARK = bytes.fromhex("a1040202a4e3")  # [1] INTEGER PADATA_TYPE
+
+
+def fault(client: Client) -> str:
+    """What is wrong with a client's names, in words; "" when they can be asked for."""
+    for what, name, forbidden in (
+        ("principal", client.principal, "@/"),  # one component, of this realm
+        ("realm", client.realm, "@/:"),  # RFC 4120, 6.1
+    ):
+        if not 1 <= len(name) <= LONGEST_NAME:
+            return f"a Kerberos {what} has 1 to {LONGEST_NAME} characters"
+        if not all("!" <= letter <= "~" and letter not in forbidden for letter in name):
+            return (
+                f"the Kerberos {what} {name!r}: visible ASCII characters are allowed, "
+                f"{' and '.join(forbidden)} are not"
+            )
+    return ""
 
 
 class KerberosUdp(Codec):
@@ -49,8 +78,8 @@ class KerberosUdp(Codec):
         return ip.TCP if self.stream else ip.UDP
 
     def request(self, keys: Keys, tag: Tag, path: Path, size: int | None = None) -> bytes:
-        length = self._wanted("as-req", path.family, size)
-        data, seal_at, nonce_at = _sized("as-req", length)
+        length = self._wanted("as-req", keys.client, path.family, size)
+        data, seal_at, nonce_at = _sized("as-req", keys.client, length)
         message = bytearray(data)
         message[seal_at : seal_at + TAG_LENGTH] = seal(keys, self.name, tag)
         message[nonce_at : nonce_at + NONCE_LENGTH] = _nonce(keys, tag)
@@ -60,8 +89,8 @@ class KerberosUdp(Codec):
         self, keys: Keys, tag: Tag, path: Path, request: bytes, size: int | None = None
     ) -> bytes:
         room = len(request) - (LENGTH_OCTETS if self.stream else 0)
-        length = min(self._wanted("krb-error", path.family, size), room)
-        data, seal_at, _ = _sized("krb-error", length)
+        length = min(self._wanted("krb-error", keys.client, path.family, size), room)
+        data, seal_at, _ = _sized("krb-error", keys.client, length)
         if len(data) > room:
             raise WireError("an AS-REQ that is shorter than any answer to it")
         message = bytearray(data)
@@ -91,13 +120,25 @@ class KerberosUdp(Codec):
         tag = unseal(keys, self.name, message[start : start + TAG_LENGTH])
         return None if tag is None else Reading(tag)
 
+    def heard(self, keys: Keys, asked: Tag, message: bytes) -> str:
+        """Any well-formed KRB-ERROR or AS-REP. Not every KDC repeats the client: by the ports."""
+        del keys, asked
+        code = parse_error(message)
+        if code is None:
+            return ""
+        if not code:
+            return "Kerberos AS-REP"
+        return f"KRB-ERROR {code}" + (f" ({_ERRORS[code]})" if code in _ERRORS else "")
+
     def _framed(self, message: bytearray) -> bytes:
         if self.stream:
             return len(message).to_bytes(LENGTH_OCTETS, "big") + message
         return bytes(message)
 
-    def _wanted(self, template: str, family: int, size: int | None) -> int:
-        natural = len(templates()[template].data)
+    def _wanted(self, template: str, client: Client, family: int, size: int | None) -> int:
+        natural = len(_named(template, client))
+        if template == "as-req":  # the answer names the realm once more, and must not be longer
+            natural = max(natural, len(_named("krb-error", client)))
         if size is None:
             return natural
         room = ip.room(family, self.protocol(family), size)
@@ -160,17 +201,28 @@ def _nonce(keys: Keys, tag: Tag) -> bytes:
     return bytes(((octets[0] & 0x3F) | 0x40,)) + octets[1:]
 
 
+@lru_cache(maxsize=16)
+def _named(name: str, client: Client) -> bytes:
+    """A template that names ``client``; the place holders are where they come to be."""
+    data = templates()[name].data
+    for old, new in ((PRINCIPAL, client.principal), (REALM, client.realm)):
+        data = der.renamed(data, old.encode("ascii"), new.encode("ascii"))
+    return data
+
+
 @lru_cache(maxsize=64)
-def _sized(name: str, length: int) -> tuple[bytes, int, int]:
+def _sized(name: str, client: Client, length: int) -> tuple[bytes, int, int]:
     """A template of ``length`` octets, or as near below as DER allows: (it, seal at, nonce at).
 
     Lengths in front and the filling behind the seal move what follows them.
     """
     natural = templates()[name]
-    seal_at = natural.fields["seal"]
-    data = der.grown_to(natural.data, seal_at, length)
-    places = [data.index(natural.data[seal_at : seal_at + TAG_LENGTH])]
-    nonce_at = natural.fields.get("nonce")
-    if nonce_at is not None:
-        places.append(data.index(natural.data[nonce_at : nonce_at + NONCE_LENGTH]))
+    holders = [
+        natural.data[at : at + octets]
+        for field, octets in (("seal", TAG_LENGTH), ("nonce", NONCE_LENGTH))
+        if (at := natural.fields.get(field)) is not None
+    ]
+    named = _named(name, client)
+    data = der.grown_to(named, named.index(holders[0]), length)
+    places = [data.index(holder) for holder in holders]
     return data, places[0], places[-1]

@@ -21,6 +21,14 @@ from scapy.contrib.ikev2 import (
     IKEv2_Transform,
     IKEv2_VendorID,
 )
+from scapy.layers.isakmp import (
+    ISAKMP,
+    ISAKMP_payload_Notify,
+    ISAKMP_payload_Proposal,
+    ISAKMP_payload_SA,
+    ISAKMP_payload_Transform,
+    ISAKMP_payload_VendorID,
+)
 from scapy.layers.kerberos import (
     KRB_AS_REQ,
     KRB_ERROR,
@@ -31,7 +39,7 @@ from scapy.layers.kerberos import (
     PrincipalName,
 )
 
-from agent.wire import ike, kerberos
+from agent.wire import ike, ike1, kerberos
 from agent.wire.templates import FILE
 
 KEY_TEXT = b"ipsec-probe: an X25519 key that everybody knows"
@@ -117,6 +125,70 @@ def ike_response() -> Any:
     )
 
 
+OFFERS_V1 = (  # encryption, key length, group: today's, and those of the KB's own time
+    ("AES-CBC", 256, "2048MODPgr"),
+    ("AES-CBC", 128, "1536MODPgr"),
+    ("3DES-CBC", 0, "1024MODPgr"),
+)
+
+
+def _transforms_v1() -> Any:
+    transforms = []
+    for number, (cipher, key_length, group) in enumerate(OFFERS_V1, 1):
+        attributes: list[tuple[str, str | int]] = [
+            ("Encryption", cipher),
+            *([("KeyLength", key_length)] if key_length else []),
+            ("Hash", "Tiger"),
+            ("Authentication", "PSK"),
+            ("GroupDesc", group),
+            ("LifeType", "Seconds"),
+            ("LifeDuration", 28_800),
+        ]
+        following = 0 if number == len(OFFERS_V1) else 3
+        transforms.append(
+            ISAKMP_payload_Transform(
+                next_payload=following, transform_count=number, transforms=attributes
+            )
+        )
+    return _chain(transforms)
+
+
+def ike_v1_request() -> Any:
+    proposal = ISAKMP_payload_Proposal(
+        next_payload=0, proposal=1, proto=1, trans_nb=len(OFFERS_V1), trans=_transforms_v1()
+    )
+    return _chain(
+        [
+            ISAKMP(
+                init_cookie=holder("initiator_cookie", 8),
+                resp_cookie=bytes(8),
+                next_payload=1,
+                exch_type=ike1.MAIN_MODE,
+            ),
+            ISAKMP_payload_SA(next_payload=13, doi=1, situation=1, prop=proposal),
+            ISAKMP_payload_VendorID(next_payload=0, VendorID=ike.VENDOR_ID + holder("seal", 16)),
+        ]
+    )
+
+
+def ike_v1_response() -> Any:
+    return _chain(
+        [
+            ISAKMP(
+                init_cookie=holder("initiator_cookie", 8),
+                resp_cookie=bytes(8),
+                next_payload=11,
+                exch_type=ike1.INFORMATIONAL,
+                id=int.from_bytes(holder("message_id", 4), "big"),
+            ),
+            ISAKMP_payload_Notify(
+                next_payload=13, doi=1, proto=1, notify_msg_type=ike1.NO_PROPOSAL_CHOSEN
+            ),
+            ISAKMP_payload_VendorID(next_payload=0, VendorID=ike.VENDOR_ID + holder("seal", 16)),
+        ]
+    )
+
+
 def _name(type: int, *parts: str) -> Any:
     return PrincipalName(
         nameType=ASN1_INTEGER(type), nameString=[ASN1_GENERAL_STRING(part) for part in parts]
@@ -172,6 +244,8 @@ PACKETS = {  # name: (build, {field: length})
         {"initiator_spi": 8, "nonce": 32, "natd_source": 20, "natd_destination": 20, "seal": 16},
     ),
     "ike-response": (ike_response, {"initiator_spi": 8, "seal": 16}),
+    "ike-v1-request": (ike_v1_request, {"initiator_cookie": 8, "seal": 16}),
+    "ike-v1-response": (ike_v1_response, {"initiator_cookie": 8, "message_id": 4, "seal": 16}),
     "as-req": (as_req, {"nonce": 4, "seal": 16}),
     "krb-error": (krb_error, {"seal": 16}),
 }

@@ -58,6 +58,11 @@ class PortCodec(Codec):
             return max(NATURAL, int.from_bytes(stream[len(LINE) : SEAL_AT], "big"))
         return None if LINE.startswith(stream[: len(LINE)]) else len(stream)
 
+    def heard(self, keys: Keys, asked: Tag, message: bytes) -> str:
+        """Whatever it is: the service's protocol is not known here."""
+        del keys, asked
+        return f"{len(message)} octets"
+
     def _wanted(self, family: int, size: int | None) -> int:
         if size is None:
             return NATURAL

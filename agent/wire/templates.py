@@ -20,7 +20,7 @@ class Template:
 
 @cache
 def templates() -> dict[str, Template]:
-    """Every template by name: ike-request, ike-response, as-req, krb-error."""
+    """Every template by name: both messages of ike and of ike-v1, as-req, krb-error."""
     return {
         name: Template(bytes.fromhex("".join(entry["hex"])), entry["fields"])
         for name, entry in json.loads(FILE.read_text("ascii")).items()

@@ -19,6 +19,7 @@ examples:
   probe run --peer 10.0.0.5 --only esp,ike --json result.json
   probe run --peer 10.0.0.5 --html report.html --junit report.xml
   probe run --peer 10.0.0.5 --scenario client-to-dc -v
+  probe run --peer 10.0.0.5 --no-agent     nothing is installed over there
 
 exit codes: 0 as expected, 1 not as expected, 2 wrong usage, 3 could not be
 tested, 130 interrupted
@@ -35,6 +36,11 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     run_.set_defaults(command=run)
     arguments.add_peer(run_)
+    run_.add_argument(
+        "--no-agent",
+        action="store_true",
+        help="where no agent can be installed on the far host: tell what its answers prove",
+    )
     arguments.add_test(run_)
     arguments.add_reports(run_)
 
@@ -43,17 +49,24 @@ def run(options: argparse.Namespace) -> int:
     import asyncio
 
     from probe.keyholder import NoKey, hold
-    from probe.run import WrongRequest, exit_code
+    from probe.run import Session, WrongRequest, exit_code
     from probe.run import run as perform
     from scenarios import ScenarioError
 
     places = arguments.places(options)
     try:
         output.check_places(places)
-        request = asked_for(options, *hold(options))
+        new, held = Session, [b""]
+        if options.no_agent:
+            from probe.noagent import NoAgentSession
+
+            new = NoAgentSession
+        else:
+            held = [*hold(options)]
+        request = asked_for(options, *held)
         with ExitStack() as stack:
             progress = output.progress(stack)
-            finished = asyncio.run(perform(request, progress))
+            finished = asyncio.run(perform(request, progress, new))
     except NoKey as error:
         return output.fail(error.exit_code, error)
     except (ScenarioError, WrongRequest, output.NoPlace) as error:
@@ -65,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request:
     """What the options of ``probe run`` and ``probe watch`` ask for."""
-    from agent.model import Direction
+    from agent.model import Client, Direction
     from probe.drive import Settings
     from probe.plan import ORDER
     from probe.run import Request
@@ -91,5 +104,6 @@ def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request
             options.state_timeout,
             options.fresh == "wait",
             keep="pcap" in arguments.places(options),
+            client=Client(options.principal, options.realm),
         ),
     )

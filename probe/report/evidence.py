@@ -112,6 +112,8 @@ def _measures(check: Check, sighting: Sighting) -> Iterator[str]:
         yield "changed"
     if sighting.note:
         yield sighting.note
+    if sighting.says:
+        yield sighting.says
 
 
 def _end(address: str, port: int | None) -> str:

@@ -143,6 +143,7 @@ def _sighting(sighting: Sighting) -> _Object:
             "note": (sighting.note, ""),
             "translated": (sighting.translated, None),
             "backwards": (sighting.backwards, False),
+            "says": (sighting.says, ""),
         }.items()
         if value != usual
     }

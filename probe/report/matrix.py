@@ -256,9 +256,9 @@ def summary(result: RunResult) -> Summary:
 def about(result: RunResult) -> str:
     """ "kb233256, IPv4, 0.8 s"."""
     families = sorted({conclusion.check.family for conclusion in result.conclusions})
-    return ", ".join(
-        [result.scenario, *(f"IPv{family}" for family in families), f"{result.seconds:.1f} s"]
-    )
+    alone = ["no agent"] if result.path.control == "none" else []
+    versions = [f"IPv{family}" for family in families]
+    return ", ".join([*alone, result.scenario, *versions, f"{result.seconds:.1f} s"])
 
 
 def _and(words: list[str]) -> str:

@@ -201,6 +201,7 @@ class _Sighting(msgspec.Struct):
     note: str = ""
     translated: tuple[bool, bool] | None = None
     backwards: bool = False
+    says: str = ""
 
 
 class _Check(msgspec.Struct):
@@ -362,4 +363,5 @@ def _sighting(seen: _Sighting, check: int) -> Sighting:
         dscp=seen.dscp,
         translated=seen.translated,
         backwards=seen.backwards,
+        says=seen.says,
     )

@@ -46,7 +46,8 @@ def summary(result: RunResult, *, colour: bool, width: int = 80) -> str:
 
 def _header(result: RunResult, width: int) -> str:
     near, far = (
-        f"{side} {host.address}" + (f" ({host.name})" if host.name else "")
+        f"{side} {host.address}"
+        + (f" ({host.name})" if host.name not in ("", host.address) else "")
         for side, host in (("near", result.near), ("far", result.far))
     )
     ends, what = plain(f"{near} → {far}"), plain(matrix.about(result))

@@ -75,6 +75,14 @@ def run(*arguments: str, shell: str = '"$@"', **env: str) -> subprocess.Complete
         (["--shots=2.5"], "2.5: a number from 1 to 50"),
         (["--shots=51"], "from 1 to 50"),
         (["--direction=sideways"], "choose from"),
+        (["--realm=A/B"], "the Kerberos realm 'A/B'"),
+        (["--realm="], "a Kerberos realm has 1 to 128 characters"),
+        (["--principal=u@R"], "the Kerberos principal 'u@R'"),
+        (["--no-agent", "--sizes"], "--sizes takes an agent on the far host"),
+        (["--no-agent", "--inspect"], "--inspect takes an agent"),
+        (["--no-agent", "--alias=10.0.0.7"], "--alias takes an agent"),
+        (["--no-agent", "--fresh=wait"], "--fresh takes an agent"),
+        (["--no-agent", "--direction=inbound"], "--direction inbound takes an agent"),
         (["--inbund"], "unrecognized arguments: --inbund"),
         (["surplus"], "unrecognized arguments: surplus"),
     ],
@@ -102,6 +110,12 @@ def test_nothing_left_to_test(key: Path, capsys: pytest.CaptureFixture[str]) -> 
     options = ["--scenario=kerberos", "--only=esp"]
     assert call("run", NOWHERE, f"--key={key}", *options) == 2
     assert "no row left to test: look at --only and --direction" in capsys.readouterr().err
+
+
+def test_without_an_agent_no_key_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """It fails at the name, which nobody can resolve."""
+    assert call("run", NOWHERE, "--no-agent", "--key=/nowhere") == 3
+    assert "cannot be resolved" in capsys.readouterr().err
 
 
 # -- the key -------------------------------------------------------------------------------------

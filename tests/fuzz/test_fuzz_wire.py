@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import example, given
@@ -18,6 +19,7 @@ from agent.wire import codec, ip
 from agent.wire.base import Packet, Reading
 from agent.wire.icmp import IcmpError, describe, read_error
 from agent.wire.ike import initiator_spi, nat_detected, parse_header, payloads, tag_of_spi
+from agent.wire.ike_answer import says
 from agent.wire.kerberos import parse_error
 from tests.fuzz.effort import many, some
 from tests.fuzz.hostile import EXCHANGES
@@ -30,6 +32,7 @@ from tests.unit.wire_shots import (
     KEYS,
     TAG,
     TAGGED,
+    Exchange,
     path,
     whole,
 )
@@ -39,6 +42,7 @@ SHOTS = [(shot.asked, shot.kind, TAG) for shot in EXCHANGES] + [
     (shot.answered, shot.kind, TAG if shot.kind == "icmp-echo" else ANSWER_TAG)
     for shot in EXCHANGES
 ]
+IKES = [shot for shot in EXCHANGES if codec(shot.kind).rationed]
 shots = st.sampled_from(SHOTS)
 families = st.sampled_from(FAMILIES)
 octets = st.binary(max_size=400)
@@ -144,6 +148,13 @@ def test_arbitrary_icmp(family: int, type: int, code: int, rest: bytes, quoted: 
     read_all(Packet(family, 1 if family == 4 else 58, *ENDS[family], message))
 
 
+def headed(shot: Exchange, data: bytes) -> bytes:
+    """``data`` behind the header of an IKE answer, with the right length."""
+    at = 4 if shot.answer.startswith(bytes(4)) else 0
+    length = (28 + len(data)).to_bytes(4, "big")
+    return shot.answer[: at + 24] + length + data
+
+
 @many
 @given(octets)
 def test_arbitrary_messages(data: bytes) -> None:
@@ -153,9 +164,11 @@ def test_arbitrary_messages(data: bytes) -> None:
         parse_header,
         lambda message: list(payloads(message)),
         lambda message: nat_detected(Packet(4, 17, *ENDS[4], message, 500, 500)),
+        says,
+        *(partial(codec(kind).heard, KEYS, TAG) for kind in EVERY_KIND),
     ]
     for reader in readers:
-        for message in (data, b"\x7e" + data, EXCHANGES[4].request[:28] + data):
+        for message in (data, b"\x7e" + data, *(headed(shot, data) for shot in IKES)):
             try:
                 reader(message)
             except WireError:

@@ -24,6 +24,7 @@ KINDS = {
     "ah",
     "ike",
     "ike any",
+    "ike-v1",
     "ike-nat-t",
     "esp-in-udp",
     "nat-keepalive",
@@ -31,7 +32,7 @@ KINDS = {
     "kerberos-tcp",
 }
 PORT_4500 = {"ike-nat-t", "esp-in-udp", "nat-keepalive"}
-SHARED = {"esp", "ah", "ike"}  # both directions travel on one tuple
+SHARED = {"esp", "ah", "ike", "ike-v1"}  # both directions travel on one tuple
 
 Cells = tuple[str, str, str, str]  # outbound new, inbound reply, inbound new, outbound reply
 
@@ -56,7 +57,7 @@ def allowed(*passing: str) -> dict[str, Cells]:
 
 
 KB = KINDS - PORT_4500
-IKE = {"ike", "ike any"}
+IKE = {"ike", "ike any", "ike-v1"}
 
 EXPECTED: dict[str, dict[str, Cells]] = {
     "open": allowed(*KINDS),

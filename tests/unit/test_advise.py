@@ -161,3 +161,16 @@ def test_measure_again() -> None:
     )
     (sentence,) = advise(result(strict))
     assert "--fresh wait" in sentence
+
+
+def test_without_an_agent_a_reset_that_was_refused_is_a_firewalls() -> None:
+    """Far's own would have been proof that the request got there."""
+    refused = row(Row("kerberos-tcp"), Outcome.REFUSED, MOOT, MOOT, MOOT)
+    reset = Sighting(Side.NEAR, Event.REFUSED, 1, 1, 0.0, "10.0.0.5", "10.0.0.1", stage="rst")
+    told = result(seen(refused, reset))
+    alone = replace(told, path=replace(told.path, control="none"))
+    assert advise(alone)[0].startswith("On the firewall on the way that answers in far's name,")
+    assert "or on a firewall that answers in its name" in advise(told)[0]
+    error = replace(reset, stage="", icmp=Icmp(3, 13, "10.0.0.5"))
+    asked = replace(alone, conclusions=result(seen(refused, error)).conclusions)
+    assert "far itself (10.0.0.5), or on a firewall that answers in its name" in advise(asked)[0]

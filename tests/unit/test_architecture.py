@@ -23,6 +23,8 @@ PURE = (
     "probe.memory",
     "probe.plan",
     "probe.correlate",
+    "probe.hearsay",
+    "probe.onesided",
     "probe.advise",
     "probe.report",
     "scenarios",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.control import Open
 from agent.engine import Engine
-from agent.model import Check, Direction, Flow, PortUse, Side, Volley
+from agent.model import Check, Client, Direction, Flow, PortUse, Side, Volley
 from agent.orders import (
     MAX_SHOTS,
     BadOrder,
@@ -43,6 +43,15 @@ def test_all_that_a_plan_asks_for_is_taken(name: str, family: int) -> None:
     for direction in planning.ORDER:
         requests = plan.requests(direction)
         check_volleys(checks, requests, [Volley(check.number, 1, 60) for check in requests])
+
+
+def test_a_client_that_no_kdc_could_be_asked_for() -> None:
+    good = order(REQUEST, REPLY)
+    asked = Open(
+        good.secret, good.checks, good.local, good.peer, 600.0, client=Client("u", "R" * 129)
+    )
+    with pytest.raises(BadOrder, match="realm has 1 to 128"):
+        check_open(asked)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ def test_only_and_direction_narrow_it() -> None:
     ]
 
 
+def test_a_kind_that_has_no_row_gets_a_plain_one() -> None:
+    scenario = planning.with_kinds(load("kb233256"), ("ike-v1", "esp", "udp:1701"))
+    assert [row.kind for row in scenario.rows[-2:]] == ["ike-v1", "udp:1701"]
+    assert sum(row.kind == "esp" for row in scenario.rows) == 1
+    few = planning.only(scenario, ("ike-v1", "ike"))
+    assert {row.kind for row in few.rows} == {"ike", "ike-v1"}
+    assert planning.only(scenario, ()).rows == scenario.rows
+
+
 def test_l2tp_in_the_clear_must_not_pass() -> None:
     plan = planning.make(load("l2tp-ipsec"), 4, only=("udp:1701",))
     new = [p.expected for p in plan.planned if p.check.flow is Flow.NEW]

@@ -17,7 +17,7 @@ NEAR, FAR = {4: "10.1.0.2", 6: "fd00:1::2"}, {4: "10.2.0.2", 6: "fd00:2::2"}
 ROUTER = {4: "10.0.0.1", 6: "fd00::1"}
 ELAPSED = {4: 11, 6: 3}
 TTLS = (1, 2, 3)
-SHORT_OF_A_TAG = ("ah", "ike")  # eight octets say no more than which check it is
+SHORT_OF_A_TAG = ("ah", "ike", "ike-v1")  # eight octets say no more than which check it is
 
 
 class End:
@@ -99,3 +99,15 @@ def test_with_eight_octets_either_it_is_known_or_the_doubt_is_told(kind: str) ->
             assert (sighting.shot, sighting.note) == (place, ANY_SHOT)
         else:
             assert (sighting.shot, sighting.note) == (action.tag.shot, "")
+
+
+def test_with_eight_octets_the_length_tells_two_kinds_on_the_same_ports_apart() -> None:
+    end = End("ike", 4)
+    scenario = Scenario("test", "", "", (Row("ike"), Row("ike-v1"), Row("ike", size=600)))
+    plan = planning.make(scenario, 4, (Direction.OUTBOUND,))
+    end.engine = Engine(Side.NEAR, Keys(bytes(32)), plan.checks, NEAR[4], FAR[4])
+    for check in plan.requests(Direction.OUTBOUND):
+        end.check = check
+        (last, *_) = reversed(end.fire())
+        sighting = refused(end.exceeded(end.packet(last)[:28]))
+        assert (sighting.check, sighting.note) == (check.number, ANY_SHOT)

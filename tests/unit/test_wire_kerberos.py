@@ -19,10 +19,10 @@ from scapy.layers.kerberos import (
 )
 
 from agent.errors import WireError
-from agent.model import Tag
+from agent.model import Client, Tag
 from agent.wire import codec, kerberos
-from agent.wire.base import seal
-from agent.wire.kerberos import parse_error
+from agent.wire.base import Keys, Reading, seal
+from agent.wire.kerberos import LONGEST_NAME, fault, parse_error
 from tests.unit.wire_shots import ANSWER_TAG, KEYS, TAG, exchange, path, seen
 
 UDP, TCP = codec("kerberos-udp"), codec("kerberos-tcp")
@@ -204,3 +204,86 @@ def test_the_type_is_private_and_its_encoding_the_mark() -> None:
 def test_an_answer_to_less_than_a_request() -> None:
     with pytest.raises(WireError):
         UDP.answer(KEYS, TAG, path("kerberos-udp", 4), bytes(192))
+
+
+# -- another client ------------------------------------------------------------------------------
+
+CLIENTS = [
+    Client("a", "B"),
+    Client("host$", "EXAMPLE.ORG"),
+    Client("x" * LONGEST_NAME, "R" * LONGEST_NAME),
+    Client("ipsec-probe", "Y" * 40),  # the answer names the realm once more than the request
+]
+clients = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: str(len(client.realm)))
+
+
+@clients
+@pytest.mark.parametrize("kind", ["kerberos-udp", "kerberos-tcp"])
+@pytest.mark.parametrize("size", [None, 900, 1400])
+def test_another_client_is_named_throughout(client: Client, kind: str, size: int | None) -> None:
+    keys, sender, there = Keys(bytes(range(32)), client), codec(kind), path(kind, 4)
+    made = sender.request(keys, TAG, there, size)
+    answered = sender.answer(keys, ANSWER_TAG, there.back(), made, size)
+    front = 4 if sender.stream else 0
+    assert len(answered) <= len(made)
+    assert bytes(Kerberos(made[front:])) == made[front:]
+    assert bytes(Kerberos(answered[front:])) == answered[front:]
+    request, error = Kerberos(made[front:]).root, Kerberos(answered[front:]).root
+    assert (name(request.reqBody.cname), text(request.reqBody.realm)) == (
+        client.principal,
+        client.realm,
+    )
+    assert name(request.reqBody.sname) == f"krbtgt/{client.realm}"
+    assert (name(error.cname), text(error.crealm)) == (client.principal, client.realm)
+    assert (text(error.realm), name(error.sname)) == (client.realm, f"krbtgt/{client.realm}")
+    for message, tag in ((made, TAG), (answered, ANSWER_TAG)):
+        packet = replace(seen(kind, 4), payload=message)
+        assert sender.read(keys, packet) == Reading(tag)
+        assert sender.read(Keys(bytes(range(32))), packet) == Reading(tag)  # known by its seal
+
+
+def test_a_size_that_the_client_leaves_no_room_for() -> None:
+    keys = Keys(bytes(32), CLIENTS[2])
+    with pytest.raises(WireError, match="octets at least, 400 were asked for"):
+        UDP.request(keys, TAG, path("kerberos-udp", 4), 400)
+
+
+@pytest.mark.parametrize(
+    ("client", "wrong"),
+    [
+        (Client(), ""),
+        (Client("administrator", "EXAMPLE.ORG"), ""),
+        (Client("", "EXAMPLE.ORG"), "principal has 1 to 128"),
+        (Client("u", ""), "realm has 1 to 128"),
+        (Client("u" * 129), "principal has 1 to 128"),
+        (Client("u", "R" * 129), "realm has 1 to 128"),
+        (Client("user@REALM"), "@ and / are not"),
+        (Client("krbtgt/REALM"), "@ and / are not"),
+        (Client("u", "A:B"), "@ and / and : are not"),
+        (Client("zwei worte"), "visible ASCII"),
+        (Client("m\u00fcller"), "visible ASCII"),
+        (Client("u", "R\0"), "visible ASCII"),
+    ],
+)
+def test_names_that_can_be_asked_for(client: Client, wrong: str) -> None:
+    assert wrong in fault(client)
+    assert bool(wrong) == bool(fault(client))
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (68, "KRB-ERROR 68 (wrong realm)"),
+        (6, "KRB-ERROR 6 (client unknown)"),
+        (25, "KRB-ERROR 25 (preauthentication required)"),
+        (52, "KRB-ERROR 52 (response too big for UDP)"),
+        (99, "KRB-ERROR 99"),
+    ],
+)
+def test_what_a_kdc_says(code: int, told: str) -> None:
+    message = krb_error(code)
+    assert UDP.heard(KEYS, TAG, message) == told
+    assert TCP.heard(KEYS, TAG, len(message).to_bytes(4, "big") + message) == told
+    assert UDP.heard(KEYS, TAG, b"nonsense") == UDP.heard(KEYS, TAG, b"") == ""
+    with pytest.raises(WireError):
+        UDP.heard(KEYS, TAG, message[:-1])

@@ -37,6 +37,7 @@ NATURAL = {
     "esp": (140, 140),
     "ah": (112, 112),
     "ike": (288, 100),
+    "ike-v1": (216, 104),
     "ike-nat-t": (292, 104),
     "esp-in-udp": (148, 148),
     "nat-keepalive": (29, 29),
@@ -206,7 +207,7 @@ def test_a_codec_says_its_own_name(kind: str) -> None:
 
 def test_the_kinds_in_their_order() -> None:
     assert KINDS == (
-        "esp", "ah", "ike", "ike-nat-t", "esp-in-udp", "nat-keepalive",
+        "esp", "ah", "ike", "ike-v1", "ike-nat-t", "esp-in-udp", "nat-keepalive",
         "kerberos-udp", "kerberos-tcp", "icmp-echo",
         "ike-noise", "kerberos-udp-noise", "kerberos-tcp-noise",
     )  # fmt: skip
@@ -254,6 +255,7 @@ def test_ports_and_streams() -> None:
         "esp": (None, False, False),
         "ah": (None, False, False),
         "ike": (500, False, True),
+        "ike-v1": (500, False, True),
         "ike-nat-t": (4500, False, False),
         "esp-in-udp": (4500, False, False),
         "nat-keepalive": (4500, False, False),
@@ -274,6 +276,7 @@ def test_protocol_numbers() -> None:
         "esp": (50, 50),
         "ah": (51, 51),
         "ike": (17, 17),
+        "ike-v1": (17, 17),
         "ike-nat-t": (17, 17),
         "esp-in-udp": (17, 17),
         "nat-keepalive": (17, 17),
