@@ -91,6 +91,7 @@ def _check(request: Request) -> None:
     asked = {
         "--sizes": request.sizes,
         "--inspect": request.inspect,
+        "--pcap": request.settings.keep,
         "--alias": request.alias,
         "--fresh": request.fresh_address or request.settings.rest,
         "--direction inbound": Direction.OUTBOUND not in request.directions,

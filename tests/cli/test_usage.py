@@ -79,6 +79,7 @@ def run(*arguments: str, shell: str = '"$@"', **env: str) -> subprocess.Complete
         (["--realm="], "a Kerberos realm has 1 to 128 characters"),
         (["--principal=u@R"], "the Kerberos principal 'u@R'"),
         (["--no-agent", "--sizes"], "--sizes takes an agent on the far host"),
+        (["--no-agent", "--pcap=/nowhere"], "--pcap takes an agent"),
         (["--no-agent", "--inspect"], "--inspect takes an agent"),
         (["--no-agent", "--alias=10.0.0.7"], "--alias takes an agent"),
         (["--no-agent", "--fresh=wait"], "--fresh takes an agent"),
