@@ -34,7 +34,7 @@ from agent.events import (
 )
 from agent.limits import CONNECTION, HEADERS, Bucket, octets, sizes
 from agent.model import TAKEN, Check, Event, Flow, Side, Sighting, Tag, Volley
-from agent.recognise import ICMP_PROTOCOLS, TCP, Recogniser
+from agent.recognise import FOREIGN, ICMP_PROTOCOLS, TCP, Recogniser
 from agent.timetable import Timetable
 from agent.unclaimed import Unclaimed
 from agent.wire import ip
@@ -243,16 +243,16 @@ class Engine:
         where = Event.LEFT if event.outgoing else Event.ARRIVED
         if event.fragment:
             tag = self._known.first_fragment(packet, event.outgoing)
-            stage = "fragment"
-            return self._note(Reading(tag), packet, where, event.time, stage) if tag else []
+            return self._note(Reading(tag), packet, where, event.time, "fragment") if tag else []
         reading = self._known.read(packet, event.outgoing)
         if reading is None and not event.outgoing:
             reading = self._known.damaged(packet)
         if reading is None:
             answer = self._known.answer_of_others(packet, event.outgoing)
             if answer is not None:
-                says = self._heard(answer, packet.payload)
-                return self._note(Reading(answer), packet, Event.REPLIED, event.time, says=says)
+                said = self._known.heard(answer, packet.payload)
+                self._strangers += not said.says
+                return self._note(said, packet, Event.REPLIED, event.time)
             self._stranger(packet, event.outgoing)
             return []
         return self._note(reading, packet, where, event.time, backwards=event.backwards)
@@ -271,15 +271,10 @@ class Engine:
             answer = self._known.answer_of_others(packet, outgoing=False)
             if answer is None:
                 return []  # the capture has counted it
-            says = self._known.heard(answer, packet.payload)
-            return self._note(Reading(answer), packet, Event.REPLIED, event.time, TAKEN, says=says)
+            reading = self._known.heard(answer, packet.payload)
+            return self._note(reading, packet, Event.REPLIED, event.time, TAKEN)
         actions = self._note(reading, packet, Event.DELIVERED, event.time)
         return actions + self._answer(reading.tag, packet, now)
-
-    def _heard(self, answer: Tag, message: bytes) -> str:
-        says = self._known.heard(answer, message)
-        self._strangers += not says
-        return says
 
     def _note(
         self,
@@ -290,7 +285,6 @@ class Engine:
         stage: str = "",
         *,
         backwards: bool = False,
-        says: str = "",
     ) -> list[Action]:
         arrived = event is Event.ARRIVED and not stage
         return self._once(
@@ -303,7 +297,6 @@ class Engine:
                 stage=stage,
                 kind=self._known.kind(reading.tag) if arrived else None,
                 backwards=backwards,
-                says=says,
             )
         )
 
@@ -312,8 +305,7 @@ class Engine:
 
     def _once(self, sighting: Sighting) -> list[Action]:
         self._known_as = sighting
-        # Garbage that comes first is not to stand for the answer behind it.
-        stage = sighting.stage + ("!" if sighting.says else "")
+        stage = sighting.stage + "!" * bool(sighting.says)  # garbage hides no answer behind it
         key = (Tag(sighting.check, sighting.shot), sighting.event, stage)
         if key in self._seen:
             self.duplicates += 1
@@ -415,10 +407,8 @@ class Engine:
         reply = Tag(check.partner, event.tag.shot)
         ours = self._stream_read(kind, packet)
         foreign = ours is None or ours.tag != reply
-        note = "answered by a service that is not ours" if foreign else ""
-        says = self._heard(reply, packet.payload) if foreign else ""
-        reading = Reading(reply, note=note)
-        return self._note(reading, packet, Event.DELIVERED, event.time, "answer", says=says)
+        said = self._known.heard(reply, packet.payload, FOREIGN) if foreign else Reading(reply)
+        return self._note(said, packet, Event.DELIVERED, event.time, "answer")
 
     def _requested(self, event: Requested, now: float) -> list[Action]:
         if event.connection in self._served:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
 from dataclasses import replace
 
 from agent.errors import WireError
@@ -23,6 +24,7 @@ ICMP_PROTOCOLS = (1, 58)
 TCP, UDP, AH = 6, 17, 51
 UDP_HEADER = 8  # octets
 AH_SEQUENCE_ENDS = 12  # octets into the header
+FOREIGN = "answered by a service that is not ours"
 ANY_SHOT = "the error quotes too little to tell which shot of the check it was"
 SYN, RST, ACK = 0x02, 0x04, 0x10
 
@@ -31,12 +33,6 @@ def digest(protocol: int, payload: bytes) -> str:
     """Names the bytes that should cross unchanged. ICMP's header differs by nature."""
     body = payload[8:] if protocol in ICMP_PROTOCOLS else payload
     return hashlib.blake2s(body, digest_size=8).hexdigest()
-
-
-def stream_packet(path: Path, message: bytes) -> Packet:
-    """A message that a TCP connection brought, as the packet that it would be by itself."""
-    ends = path.source, path.destination
-    return Packet(path.family, TCP, *ends, message, path.source_port, path.destination_port)
 
 
 class Recogniser:
@@ -174,15 +170,14 @@ class Recogniser:
         tag = self.first_fragment(packet, outgoing)
         return tag if tag and self.checks[tag.check].flow is Flow.REPLY else None
 
-    def heard(self, answer: Tag, message: bytes) -> str:
-        """What somebody else's ``message``, in the place of that reply, says; "" for garbage."""
-        check = self.checks[answer.check]
-        if check.partner is None:
-            return ""
-        try:
-            return self.kind(answer).heard(self.keys, Tag(check.partner, answer.shot), message)
-        except WireError:
-            return ""  # it breaks off
+    def heard(self, answer: Tag, message: bytes, note: str = "") -> Reading:
+        """Somebody else's ``message`` in the place of that reply; it says "" if it is garbage."""
+        check, says = self.checks[answer.check], ""
+        with suppress(WireError):  # it breaks off
+            if check.partner is not None:
+                asked = Tag(check.partner, answer.shot)
+                says = self.kind(answer).heard(self.keys, asked, message)
+        return Reading(answer, note=note, says=says)
 
     def first_fragment(self, packet: Packet, outgoing: bool) -> Tag | None:
         """The shot whose first fragment this is, by what stands in front: its tag may come later.

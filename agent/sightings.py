@@ -23,11 +23,10 @@ def of_packet(
     stage: str = "",
     kind: Codec | None = None,
     backwards: bool = False,
-    says: str = "",
 ) -> Sighting:
     """``kind``: given where the packet's own NAT detection is to be read as well.
 
-    ``backwards``: it came in fragments, the last one first. ``says``: see Sighting.
+    ``backwards``: it came in fragments, the last one first.
     """
     return Sighting(
         at=side,
@@ -48,7 +47,7 @@ def of_packet(
         dscp=dscp(packet.header) if event in ON_THE_WIRE and packet.header else None,
         translated=_translated(kind, packet) if kind is not None else None,
         backwards=backwards,
-        says=says,
+        says=reading.says,
     )
 
 

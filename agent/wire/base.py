@@ -105,6 +105,7 @@ class Reading:
     tag: Tag
     intact: bool = True
     note: str = ""
+    says: str = ""  # an answer that is not ours: its own words
     reply: bool = False  # a kernel's reply, which can carry no tag but its request's (ICMP echo)
 
 
