@@ -1,0 +1,305 @@
+"""Near calls, far answers, and a stream of octets comes through whatever the path does to them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.inband.box import NONCE, Shared
+from agent.inband.call import OPENING_LENGTH
+from agent.inband.carriers import unwrap
+from agent.inband.door import FACTOR, MOST_WAITING
+from agent.inband.session import LOST_SECONDS
+from agent.inband.ways import LAST
+from agent.model import Side
+from agent.wire.base import Packet
+from tests.pair.carried import ENDS, KEY, Link, Rule, loses, name_of, only
+
+WORDS = b"a question"
+MATRIX = random.Random(7).randbytes(30_000)  # as large, packed, as all that a whole run has to say
+
+HARMLESS = ("esp-in-udp", "ike-nat-t", "ike", "icmp-echo", "kerberos-udp", "kerberos-tcp")
+FIXED = ("ike-nat-t fixed", "esp-in-udp fixed", "ike fixed", "ah", "esp")
+
+
+def talk(link: Link, seconds: float = 60.0) -> float:
+    """A question and its long answer; returns the seconds that they took."""
+    assert link.run(lambda: link.near.session is not None, 20.0), "no session"
+    began = link.now
+    assert link.near.session is not None
+    link.near.session.write(WORDS)
+    assert link.run(lambda: bytes(link.far.got) == WORDS, seconds)
+    assert link.far.session is not None
+    link.far.session.write(MATRIX)
+    assert link.run(lambda: bytes(link.near.got) == MATRIX, seconds)
+    return link.now - began
+
+
+def both(*rules: Rule) -> Rule:
+    def rule(packet: Packet) -> list[Packet]:
+        packets = [packet]
+        for each in rules:
+            packets = [out for one in packets for out in each(one)]
+        return packets
+
+    return rule
+
+
+@pytest.mark.parametrize("back", [*HARMLESS, *FIXED])
+@pytest.mark.parametrize("out", [*HARMLESS, *FIXED])
+def test_one_way_each_way_is_enough(out: str, back: str) -> None:
+    talk(Link(outbound=only(out), inbound=only(back), family=6 if out < back else 4))
+
+
+@pytest.mark.parametrize("kind", HARMLESS[:-1])
+def test_the_way_back_may_be_for_replies_alone(kind: str) -> None:
+    link = Link(outbound=only(kind), inbound=only(f"{kind} reply"))
+    talk(link)
+    assert not link.call.stage  # nothing that does harm was tried
+
+
+def test_on_an_open_path_nothing_travels_on_a_fixed_tuple() -> None:
+    link = Link()
+    talk(link)
+    assert not {name_of(packet) for _, packet in link.sent} & set(FIXED)
+
+
+def test_far_uses_fixed_tuples_before_near_does() -> None:
+    link = Link(outbound=only("ike"), inbound=only("esp"))
+    talk(link)
+    near = {name_of(packet) for side, packet in link.sent if side is Side.NEAR}
+    assert not near & set(FIXED)
+
+
+def test_no_esp_where_ah_does() -> None:
+    link = Link(outbound=only("ah"), inbound=only("ah"))
+    talk(link)
+    assert "esp" not in {name_of(packet) for side, packet in link.sent if side is Side.NEAR}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(("out", "back"), [("icmp-echo", "icmp-echo reply"), ("esp", "esp")])
+def test_three_in_ten_lost_on_the_only_way(out: str, back: str, seed: int) -> None:
+    link = Link(
+        outbound=both(only(out), loses(0.3, seed)),
+        inbound=both(only(back), loses(0.3, seed + 100)),
+        seed=seed,
+    )
+    link.latency = lambda: 0.03
+    assert talk(link) < 40.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lost=st.floats(0, 0.3),
+    doubled=st.floats(0, 0.5),
+    spread=st.floats(0, 0.4),
+    seed=st.integers(0, 1 << 16),
+)
+def test_whatever_the_path_does(lost: float, doubled: float, spread: float, seed: int) -> None:
+    chance = random.Random(seed)
+
+    def rough(packet: Packet) -> list[Packet]:
+        if chance.random() < lost:
+            return []
+        return [packet, packet] if chance.random() < doubled else [packet]
+
+    link = Link(outbound=rough, inbound=rough, seed=seed)
+    link.latency = lambda: 0.005 + chance.random() * spread
+    talk(link, 120.0)
+
+
+def test_a_translated_address_and_port_does_not_matter() -> None:
+    outside = "198.51.100.7"
+    ports: dict[int, int] = {}
+
+    def out(packet: Packet) -> list[Packet]:
+        if packet.source_port is None:
+            return [replaced(packet, source=outside)]
+        port = ports.setdefault(packet.source_port, 1024 + len(ports))
+        return [replaced(packet, source=outside, source_port=port)]
+
+    def back(packet: Packet) -> list[Packet]:
+        inside = {port: own for own, port in ports.items()}
+        if packet.destination_port is None:
+            return [replaced(packet, destination=ENDS[4][0])]
+        if packet.destination_port not in inside:
+            return []  # a new flow ends at the gateway
+        own = inside[packet.destination_port]
+        return [replaced(packet, destination=ENDS[4][0], destination_port=own)]
+
+    link = Link(outbound=out, inbound=back)
+    talk(link)
+    assert link.far.peer == outside
+    # At the gateway they would leave state that is in the way of near's own.
+    far = Counter(name_of(packet) for side, packet in link.sent if side is Side.FAR)
+    assert not set(far) & {"ah", "ike fixed"}
+
+
+def replaced(packet: Packet, **changes: object) -> Packet:
+    from dataclasses import replace
+
+    return replace(packet, **changes)  # type: ignore[arg-type]
+
+
+def test_a_way_that_stops_is_left_for_another() -> None:
+    closed = {"esp-in-udp"}
+
+    def rule(packet: Packet) -> list[Packet]:
+        name = name_of(packet).split()[0]
+        return [] if name in closed and link.now > 1.0 else [packet]
+
+    link = Link(outbound=rule, inbound=rule)
+    link.run(lambda: link.now > 2.0, 2.1)
+    took = talk(link)
+    assert took < 10.0
+
+
+def test_near_gives_up_where_nothing_comes_back() -> None:
+    link = Link(outbound=lambda _: [])
+    assert not link.run(lambda: link.near.session is not None, 30.0)
+    assert link.now < 12.0
+    assert link.call.stage == LAST
+    assert not [1 for side, _ in link.sent if side is Side.FAR]
+
+
+def test_either_end_notices_that_the_other_has_gone() -> None:
+    gone = False
+    link = Link(outbound=lambda p: [] if gone else [p], inbound=lambda p: [] if gone else [p])
+    talk(link)
+    gone = True
+    near, far = link.near.session, link.far.session
+    assert near is not None
+    assert far is not None
+    assert link.run(lambda: near.lost and far.lost, 2 * LOST_SECONDS)
+
+
+def test_an_idle_session_lives() -> None:
+    link = Link()
+    talk(link)
+    link.run(lambda: False, 120.0)
+    assert link.near.session is not None
+    assert link.far.session is not None
+    assert not link.near.session.lost
+    assert not link.far.session.lost
+    link.far.session.write(b"more")
+    assert link.run(lambda: link.near.got.endswith(b"more"), 5.0)
+
+
+# -- who is at the door ----------------------------------------------------------------------------
+
+
+def test_another_key_gets_no_answer() -> None:
+    link = Link(far_keys=(bytes(32),))
+    assert not link.run(lambda: link.near.session is not None, 20.0)
+    assert not [1 for side, _ in link.sent if side is Side.FAR]
+
+
+def test_one_of_several_keys_is_enough() -> None:
+    talk(Link(far_keys=(bytes(32), b"x" * 32, KEY)))
+
+
+def test_a_replayed_session_gets_no_answer_and_no_run() -> None:
+    """Everything that near ever sent, once more, to the same agent after a restart."""
+    link = Link()
+    talk(link)
+    recorded = [packet for side, packet in link.sent if side is Side.NEAR]
+    again = Link(seed=2)
+    again.nonces = link.nonces  # which the ledger keeps
+    for packet in recorded:
+        again.put(Side.FAR, packet)
+    again.near.rule = lambda _: []
+    again.run(lambda: False, 15.0)
+    assert again.far.session is None
+    assert not [1 for side, _ in again.sent if side is Side.FAR]
+
+
+def test_an_opening_that_far_never_saw_gets_challenges_and_no_run() -> None:
+    """Held back by somebody on the way, and sent later: fresh, but nobody stands behind it."""
+    link = Link(outbound=lambda _: [])
+    link.run(lambda: link.now > 1.0, 1.1)
+    recorded = [packet for side, packet in link.sent if side is Side.NEAR]
+    again = Link(seed=2)
+    again.near.rule = lambda _: []
+    for packet in recorded:
+        again.put(Side.FAR, packet)
+    again.run(lambda: False, 60.0)
+    assert again.far.session is None
+    answered = [packet for side, packet in again.sent if side is Side.FAR]
+    assert answered
+    assert size(answered) <= FACTOR * size(recorded)
+
+
+def size(packets: list[Packet]) -> int:
+    return sum(packet.size or 0 for packet in packets)
+
+
+def test_far_never_gives_much_more_than_it_got() -> None:
+    """Each moment of a call whose answers are all lost."""
+    link = Link(inbound=lambda _: [])
+    given = got = 0
+
+    def watch() -> bool:
+        nonlocal given, got
+        for side, packet in link.sent:
+            if side is Side.FAR:
+                given += packet.size or 0
+            else:
+                got += packet.size or 0
+        link.sent.clear()
+        assert given <= FACTOR * got
+        return False
+
+    link.run(watch, 20.0)
+    assert given
+
+
+def test_from_another_address_a_session_hears_nothing() -> None:
+    """Who copies a packet and sends it in a third one's name has far send nothing there."""
+    link = Link()
+    talk(link)
+    assert link.near.session is not None
+    link.near.session.write(b"!")
+    link.near.rule = lambda packet: [replaced(packet, source="203.0.113.9")]
+    link.sent.clear()
+    link.run(lambda: False, 5.0)
+    assert not [p for side, p in link.sent if p.destination == "203.0.113.9"]
+
+
+def test_packets_mirrored_to_their_sender_change_nothing() -> None:
+    def mirrored(packet: Packet) -> list[Packet]:
+        back = replaced(
+            packet,
+            source=packet.destination,
+            destination=packet.source,
+            source_port=packet.destination_port,
+            destination_port=packet.source_port,
+        )
+        link.put(Side.NEAR if packet.source == link.near_address else Side.FAR, back)
+        return [packet]
+
+    link = Link(outbound=mirrored, inbound=mirrored)
+    talk(link)
+
+
+def test_a_flood_of_peers_takes_no_more_room() -> None:
+    link = Link()
+    for number in range(3 * MOST_WAITING):
+        peer = Link(seed=1000 + number)
+        peer.near.rule = lambda packet: [packet]
+        peer.send(Side.NEAR, peer.call.due(0.0))
+        for _, packet in peer.sent:
+            found = unwrap(packet, Shared(KEY).markers)
+            assert found is not None
+            link.door.receive(found[1], found[0], number * 0.01)
+    assert len(link.door._waiting) <= MOST_WAITING
+    talk(link)
+
+
+def test_an_opening_is_longer_than_a_challenge() -> None:
+    shared = Shared(KEY)
+    assert len(shared.seal(Side.NEAR, bytes(OPENING_LENGTH), bytes(NONCE))) >= 2 * 320
