@@ -104,6 +104,12 @@ def parser() -> argparse.ArgumentParser:
         limits.add_argument(
             f"--max-{name}", type=kind, default=default, metavar="N", help=f"{help_} ({default:g})"
         )
+    parser.add_argument(
+        "--no-inband",
+        dest="inband",
+        action="store_false",
+        help="answer on the control port alone, never to messages that ride in ESP, IKE or ping",
+    )
     parser.add_argument("--version", action="version", version=f"probe-agent {__version__}")
     return parser
 
@@ -139,6 +145,7 @@ def _config(options: argparse.Namespace, files: KeyFiles) -> Config:
         tuple(allow),
         Limits(options.max_shots, options.max_octets, options.max_seconds),
         options.max_sessions,
+        options.inband,
     )
 
 

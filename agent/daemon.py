@@ -31,10 +31,12 @@ from agent.control import (
 from agent.door import Door
 from agent.errors import AgentError, ControlError, in_one_line
 from agent.invite import Invitation
-from agent.keyring import Keyring, NamedKey
+from agent.keyring import Keyring, NamedKey, identifier
 from agent.ledger import Ledger
 from agent.limits import OverLimit
+from agent.linux.doorway import Doorway
 from agent.linux.host import Host
+from agent.linux.line import Line, Writer
 from agent.linux.sockets import interface_mtu
 from agent.model import Kept, Limits, Side, Sighting
 from agent.station import Station, moment, no_sockets
@@ -42,6 +44,7 @@ from agent.vigil import Vigil
 from agent.wire.base import Packet
 
 HELLO_SECONDS = 5.0
+INBAND_HELLO_SECONDS = 20.0  # where a lost packet is sent again and again
 IDLE_SECONDS = 120.0  # a run asks something at least this often
 CLOSE_SECONDS = 1.0
 WRITE_SECONDS = 1.0  # flows that are seen this close together are written down together
@@ -59,6 +62,7 @@ class Config:
     allow: Sequence[Network] = ()  # empty: whoever holds a key
     limits: Limits = field(default_factory=Limits)  # of each session
     sessions: int = 16  # at once
+    inband: bool = True  # control messages may ride in packets of the kinds that are tested
 
 
 class Daemon:
@@ -70,6 +74,8 @@ class Daemon:
         self._door = Door(config.ring, self._accept)
         self._invitation: Invitation | None = None
         self._vigil = Vigil()
+        self._doorway: Doorway | None = None
+        self._callers: set[asyncio.Task[None]] = set()  # who came in by the doorway
         self._writing = False
 
     async def start(self) -> None:
@@ -81,6 +87,16 @@ class Daemon:
         asyncio.get_running_loop().set_exception_handler(_note_trouble)
         self._door.open(self._config.listen, self._config.port)
         self._host.keep_vigil(self._glimpsed)
+        if self._config.inband:
+            self._doorway = Doorway(self._keys(), self._ledger, self._admit, self._config.listen)
+            self._host.control = self._doorway.known
+            try:
+                self._doorway.open()
+            except OSError as error:
+                raise AgentError(no_sockets(Side.FAR, error)) from error
+
+    def _keys(self) -> list[bytes]:
+        return [named.key for named in self._door.ring]
 
     def invite(
         self,
@@ -109,6 +125,9 @@ class Daemon:
     def take(self, ring: Keyring) -> None:
         """Other keys from now on. A session whose key is not among them is ended."""
         self._door.take(ring)
+        if self._doorway is not None:
+            self._doorway.take_keys(self._keys())
+            self._host.control = self._doorway.known
         for task, key in self._sessions.items():
             if ring.find(key.id) is None:
                 log.warning("the key of %s was revoked: its session is ended", key.name)
@@ -132,11 +151,31 @@ class Daemon:
         if self._invitation is not None:
             self._invitation.close()
         await self._door.close()
+        for task in self._callers:
+            task.cancel()
+        await asyncio.gather(*self._callers, return_exceptions=True)
+        if self._doorway is not None:
+            self._doorway.close()
         self._host.close()
         self._ledger.close()
 
+    def _admit(self, line: Line, key: bytes) -> None:
+        """Somebody who holds the key, and whose words ride in packets."""
+        named = self._door.ring.find(identifier(key))
+        if named is None:  # revoked a moment ago
+            line.end()
+            return
+        accepting = self._accept(line.reader, line.writer, named, INBAND_HELLO_SECONDS)
+        task = asyncio.create_task(accepting)
+        self._callers.add(task)
+        task.add_done_callback(self._callers.discard)
+
     async def _accept(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: NamedKey
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter | Writer,
+        key: NamedKey,
+        patience: float = HELLO_SECONDS,
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -158,7 +197,8 @@ class Daemon:
         if refusal is None:
             self._sessions[task] = key
         try:
-            session = _Session(self._config, self._host, self._ledger, (reader, writer), peer, key)
+            streams = reader, writer
+            session = _Session(self._config, self._host, self._ledger, streams, peer, key, patience)
             await (session.refuse(refusal) if refusal else session.run())
         except ControlError as error:
             log.warning("%s: session ended: %s", peer, error)
@@ -183,7 +223,7 @@ class Daemon:
         return any(address in network for network in self._config.allow)
 
     @staticmethod
-    async def _end(writer: asyncio.StreamWriter) -> None:
+    async def _end(writer: asyncio.StreamWriter | Writer) -> None:
         """Closes politely, for as long as the other end plays along."""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -198,10 +238,13 @@ class _Session:
         config: Config,
         host: Host,
         ledger: Ledger,
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter | Writer],
         peer: str,
         key: NamedKey,
+        patience: float,
     ) -> None:
+        """``patience``: seconds for the first words."""
+        self._patience = patience
         self._config = config
         self._reader, self._writer = streams
         self._peer = peer
@@ -228,7 +271,7 @@ class _Session:
         greeted = False
         try:
             while True:
-                async with asyncio.timeout(IDLE_SECONDS if greeted else HELLO_SECONDS):
+                async with asyncio.timeout(IDLE_SECONDS if greeted else self._patience):
                     data = await self._reader.read(65_536)
                 if not data:
                     return
@@ -249,7 +292,7 @@ class _Session:
 
     async def refuse(self, why: Oops) -> None:
         """Hears the greeting first: what is closed with words unread takes its own along."""
-        async with asyncio.timeout(HELLO_SECONDS):
+        async with asyncio.timeout(self._patience):
             await self._reader.read(65_536)
         self.say(why)
 

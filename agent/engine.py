@@ -22,6 +22,7 @@ from agent.events import (
     Captured,
     Connect,
     Connected,
+    Control,
     FireVolleys,
     Input,
     Piece,
@@ -80,6 +81,7 @@ class Engine:
         self.duplicates = 0  # shots seen more than once at one point
         self._strangers = 0
         self.live: set[int] = set()
+        self.carried: dict[bool, set[int]] = {True: set(), False: set()}  # by whether it went out
         self.nameless: set[int] = set()
         self._due = Timetable()
         self._answers = Answers(
@@ -132,6 +134,10 @@ class Engine:
                 return self._shown(event, self._captured)
             case Piece():
                 return [*self.album.piece(event)]
+            case Control(packet, outgoing):
+                if self._between_us(packet, outgoing):
+                    self.carried[outgoing].update(self._known.may_open(packet))
+                return []
             case Received():
                 return self._received(event, now)
             case Tick():
@@ -319,9 +325,12 @@ class Engine:
             self._strangers += not is_housekeeping(packet)
         if not outgoing and not self._known.is_others(packet.source):
             self.nameless.update(self._known.nameless(packet))
-        ends = (packet.source, packet.destination)
-        if ends == ((self.local, self.peer) if outgoing else (self.peer, self.local)):
+        if self._between_us(packet, outgoing):
             self.live.update(self._known.may_open(packet))
+
+    def _between_us(self, packet: Packet, outgoing: bool) -> bool:
+        ends = (packet.source, packet.destination)
+        return ends == ((self.local, self.peer) if outgoing else (self.peer, self.local))
 
     # -- ICMP errors -----------------------------------------------------------------------
 

@@ -58,6 +58,14 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Control:
+    """A control message of ours was seen on an interface: no shot, and no stranger either."""
+
+    packet: Packet
+    outgoing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Received:
     """A raw or UDP socket got it."""
 
@@ -110,6 +118,7 @@ Input = (
     | AnswerLate
     | Captured
     | Piece
+    | Control
     | Received
     | Sent
     | Connected

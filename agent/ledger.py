@@ -22,6 +22,10 @@ CREATE TABLE IF NOT EXISTS flows (
     PRIMARY KEY (family, protocol, local, local_port, remote, remote_port, crossed)
 ) WITHOUT ROWID
 """
+OPENINGS = "CREATE TABLE IF NOT EXISTS openings (nonce BLOB PRIMARY KEY)"
+CONTROL = "control messages of ours"  # which rode in such packets, for want of a control port
+REMEMBERED_OPENINGS = 10_000
+KEEP_OPENINGS = 1_000_000  # of a few octets each; only who holds a key can add one
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Ledger:
         self.path = path
         self.troubles: list[str] = []
         self._told = 0
+        self._openings: set[bytes] = set()  # while this program runs
         self._database: sqlite3.Connection | None = None
         for _ in range(2):
             try:
@@ -90,6 +95,7 @@ class Ledger:
         database.execute("PRAGMA synchronous=OFF")  # a crash may cost it; it is then set aside
         database.execute(SCHEMA)
         database.execute("SELECT count(*) FROM flows").fetchone()
+        database.execute(OPENINGS)
         return database
 
     def seen(
@@ -157,6 +163,29 @@ class Ledger:
         # Within one boot the uptime is right whatever was done to the clock.
         seconds = now.uptime - uptime if boot == now.boot else now.wall - wall
         return max(0.0, float(seconds)), str(what)
+
+    def fresh(self, nonce: bytes) -> bool:
+        """Whether ``nonce`` is seen for the first time; from now on it is not. Also over restarts,
+        unless the file cannot be used.
+        """
+        if nonce in self._openings:
+            return False
+        if len(self._openings) >= REMEMBERED_OPENINGS:
+            self._openings.clear()  # the file has them
+        self._openings.add(nonce)
+        if self._database is None:
+            return True
+        try:
+            self._database.execute("INSERT INTO openings VALUES (?)", (nonce,))
+            self._database.execute(
+                "DELETE FROM openings WHERE rowid <= (SELECT max(rowid) FROM openings) - ?",
+                (KEEP_OPENINGS,),
+            )
+        except sqlite3.IntegrityError:
+            return False
+        except sqlite3.Error as error:
+            self.troubles.append(f"the flow ledger {self.path} could not be written: {error}")
+        return True
 
     def news(self) -> list[str]:
         """The troubles that came up since this was last asked."""

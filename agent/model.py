@@ -174,6 +174,10 @@ class Facts:
     held: tuple[PortHeld, ...] = ()
     tracked: int = 0  # entries in this host's own connection tracking; 0: it tracks nothing
     live: tuple[int, ...] = ()  # checks on whose tuple traffic that is not ours was seen
+    # checks on whose tuple control messages of ours travelled, for want of a control port: from
+    # this host, and to it
+    carried_out: tuple[int, ...] = ()
+    carried_in: tuple[int, ...] = ()
     nameless: tuple[int, ...] = ()  # checks whose shots came, it seems, from a port not their own
     strangers: int = 0  # packets that came in on our ports and are not ours, or malformed
     duplicates: int = 0  # shots of ours seen more than once at one point

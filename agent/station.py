@@ -218,6 +218,8 @@ class Station:
             held=self._host.held(),
             tracked=conntrack.count(),
             live=tuple(sorted(self.engine.live)),
+            carried_out=tuple(sorted(self.engine.carried[True])),
+            carried_in=tuple(sorted(self.engine.carried[False])),
             nameless=tuple(sorted(self.engine.nameless)),
             strangers=self.engine.strangers + malformed - self._base[3],
             duplicates=self.engine.duplicates,

@@ -118,6 +118,13 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--peer", required=True, metavar="HOST", help="the far host")
     add("--port", type=port, default=5088, help="the agent's port (default: 5088)")
+    add(
+        "--control",
+        choices=("auto", "tcp", "inband"),
+        default="auto",
+        help="how to talk to the agent: by TCP, in packets of the tested kinds, or (auto) the one "
+        "where the other fails",
+    )
     add("--key", metavar="FILE", help="the key (default: that of the host, else the shared one)")
     add(
         "--code",

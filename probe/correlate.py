@@ -207,6 +207,8 @@ class _Case:
                 f"nothing on {side} listens on port {check.source_port}: its kernel reset the "
                 "connection, so there was no reply to judge",
             )
+        if delivered and asked.outcome is Outcome.UNOBSERVED and self.openings.swayed(request):
+            return Judgement(Outcome.NOT_APPLICABLE, asked.cause)
         if delivered:
             return None
         if asked.outcome is Outcome.UNOBSERVED:
@@ -267,6 +269,8 @@ class _Case:
             wanted = max(0, 12 - len(left))
             return Judgement(Outcome.LOSSY, words.lossy(check, left, arrived, delivered), wanted)
         opened = self.openings.before(check)
+        if opened and self.openings.swayed(check):
+            return Judgement(Outcome.UNOBSERVED, words.swayed(check))
         if opened:
             return Judgement(Outcome.STATE_POSSIBLE, opened)
         foreign = [track for track in delivered if track.foreign]

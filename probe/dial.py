@@ -34,7 +34,11 @@ class LinkError(ProbeError):
     """The far agent cannot be talked to."""
 
 
-class Unreachable(LinkError):
+class NoAgent(LinkError):
+    """Whoever answers there, or does not, it is no agent of ours: one may be there all the same."""
+
+
+class Unreachable(NoAgent):
     """No TCP connection: ``silent`` when nothing at all came back."""
 
     def __init__(self, text: str, *, silent: bool) -> None:
@@ -137,7 +141,7 @@ async def dial(address: str, port: int, key: bytes, source: str = "") -> Streams
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
         )
     except ssl.SSLCertVerificationError:
-        raise LinkError(
+        raise NoAgent(
             f"what answers at {address}:{port} is not a probe agent: it speaks TLS, with a "
             "certificate of its own. Check --peer and --port"
         ) from None
@@ -149,18 +153,18 @@ async def dial(address: str, port: int, key: bytes, source: str = "") -> Streams
                 "probe-agent --pair), or copy its key file to this host (mode 0600), or name "
                 "another with --key"
             ) from None
-        raise LinkError(
+        raise NoAgent(
             f"what answers at {address}:{port} is not a probe agent: it does not speak TLS as one "
             f"does ({error.reason or error}). Check --peer and --port"
         ) from None
     except ConnectionAbortedError:  # asyncio's word for a handshake that took too long
-        raise LinkError(
+        raise NoAgent(
             f"{address} accepts TCP {port} and then says nothing (waited {HANDSHAKE_SECONDS:.0f} "
             "s): it is no probe agent, or one that hangs, or something between swallows what "
             "follows a connection. Check --port, and the agent on the far host"
         ) from None
     except OSError:
-        raise LinkError(
+        raise NoAgent(
             f"{address}:{port} closed the connection at the first word: what listens there is no "
             "probe agent, or a firewall cuts TLS off. Check --peer and --port"
         ) from None

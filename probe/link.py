@@ -1,4 +1,4 @@
-"""How a station is asked: the far one over TLS, the near one directly, both alike."""
+"""How a station is asked: the far one over TLS or in-band, the near one directly, all alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from agent import __version__
 from agent.control import (
@@ -27,7 +27,11 @@ from agent.model import Kept, Sighting
 from agent.station import Station
 from probe.dial import LinkError, dial
 
+if TYPE_CHECKING:
+    from agent.linux.line import Writer
+
 ANSWER_SECONDS = 10.0
+INBAND_SECONDS = 40.0  # where what is lost is sent again and again
 
 M = TypeVar("M", bound=Message)
 
@@ -67,10 +71,13 @@ class There:
     def __init__(
         self,
         reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        writer: asyncio.StreamWriter | Writer,
         report: Callable[[list[Sighting]], None],
         show: Callable[[list[Kept]], None] = lambda _packets: None,
+        patience: float | None = None,
     ) -> None:
+        """``patience``: seconds that one answer may take; None: as over TCP."""
+        self._patience = patience or ANSWER_SECONDS
         self._reader = reader
         self._writer = writer
         self._report = report
@@ -88,10 +95,10 @@ class There:
         start = time.monotonic()
         self._writer.write(encode(message))
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(self._patience):
                 found = await self._next_answer()
         except TimeoutError:
-            self.lost = LinkLost(f"the agent did not answer for {ANSWER_SECONDS:.0f} s")
+            self.lost = LinkLost(f"the agent did not answer for {self._patience:.0f} s")
             raise self.lost from None
         except asyncio.CancelledError:
             self._stale += 1
@@ -159,12 +166,17 @@ async def connect(
     """
     reader, writer = await dial(address, port, key, source)
     there = There(reader, writer, report, show)
+    return there, await greet(there, name, f"{address}:{port}")
+
+
+async def greet(there: There, name: str, where: str) -> Welcome:
+    """The first words to whoever has proved to hold the key. Closes ``there`` where they fail."""
     try:
         welcome = await there.ask(Hello(PROTOCOL, __version__, name), Welcome)
     except LinkLost as error:
         await there.close()
         raise LinkError(
-            f"{address}:{port} took the key and then broke off ({error}). Look at the agent's log"
+            f"{where} took the key and then broke off ({error}). Look at the agent's log"
         ) from error
     except BaseException:
         await there.close()
@@ -172,7 +184,7 @@ async def connect(
     if welcome.protocol != PROTOCOL:
         await there.close()
         raise LinkError(_other_version(welcome.version, welcome.protocol))
-    return there, welcome
+    return welcome
 
 
 def _other_version(version: str, protocol: int) -> str:

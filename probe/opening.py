@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from agent.ledger import CONTROL
 from agent.model import Check, Direction, Flow, Side
 from probe import words
 from probe.evidence import Evidence
 from probe.tracks import Track, is_stream, target
 
+CALL_SECONDS = 30.0  # that lie, at most, between the first control message and the run's begin
 UNNUMBERED = ("icmp-echo",)  # kinds whose every shot is a flow of its own, without ports
 ONE = 1  # routers on a path where no second firewall can stand behind the one that drops
 
@@ -51,7 +53,30 @@ class Openings:
             facts = self._evidence.facts(side)
             if facts is not None and check.number in facts.live:
                 return words.opened_by_live(check, side)
+            if facts and check.number in (*facts.carried_out, *facts.carried_in):
+                return words.opened_by_control(check)
         return ""
+
+    def swayed(self, check: Check) -> bool:
+        """Has near itself, by control messages on the tuple, opened what may be closed inbound?
+
+        A run with a control connection would have asked that first, on a quiet path. (Outbound is
+        asked last in either case: to call that ``state-possible`` is no more than it would be.)
+        """
+        if check.flow is not Flow.NEW or check.direction is not Direction.INBOUND:
+            return False
+        near = self._evidence.near
+        if near is not None and check.number in near.carried_out:
+            return True
+        priors = self._evidence.priors
+        left = [prior for prior in priors.get(Side.NEAR, ()) if not prior.crossed]
+        came = [prior for prior in priors.get(Side.FAR, ()) if prior.crossed]
+        return any(
+            prior.check == check.number
+            and prior.what == CONTROL
+            and prior.seconds <= CALL_SECONDS  # before this run, not an earlier one
+            for prior in (*left, *came)
+        )
 
     def _by_this_run(self, check: Check) -> str:
         key = tuple_of(check)

@@ -12,35 +12,30 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent import __version__
-from agent.control import Collect, Collected, Fire, Firing, Open, Opened, Prepare, Prepared, Welcome
+from agent.control import Welcome
 from agent.errors import AgentError, in_one_line
 from agent.ledger import Ledger, state_directory
 from agent.linux.host import Host as Sockets
 from agent.linux.sockets import interface_mtu
-from agent.model import Direction, Event, Kept, Side, Sighting, Volley
+from agent.model import Direction, Kept, Side, Sighting
 from agent.station import Station, no_sockets
-from agent.wire.icmp import describe
 from probe import agreement, fresh, pathmtu
 from probe import plan as planning
 from probe.carried import carriage
 from probe.changes import changes
 from probe.correlate import correlate
-from probe.dial import LinkError, ProbeError, UnknownKey, Unreachable, resolve, route
+from probe.dial import ProbeError, resolve, route
 from probe.drive import Drive, Settings
 from probe.evidence import Evidence
 from probe.inspection import findings, with_noise
-from probe.link import Here, There, connect
+from probe.link import Here, There
+from probe.reach import Far, Reach
 from probe.result import Conclusion, Host, Outcome, PathFacts, RunResult, Verdict
 from probe.sizing import MAX_ROUNDS, SHOTS, SHOTS_IF_LOSSY, Search, Sizing
 from scenarios import Scenario, load
 
 Progress = Callable[[str, float], None]
-PING_SECONDS = 1.0
 MTU_SEARCH = "one size of many that were tried for the path's MTU"
-OLD_KEY = (
-    "the far host does not have the newest key yet: copy this host's key file to it, and then take "
-    "the old key out on both with `probe keygen --retire`"
-)
 KB = "kb233256"  # the scenario, unless another is asked for
 
 
@@ -60,6 +55,7 @@ class Request:
     sizes: bool = False  # what can be large in real life is tried large as well
     alias: str = ""  # another address of near's, for the inbound half: a tuple of its own
     fresh_address: bool = False  # the same with an address drawn out of near's /64 (IPv6)
+    control: str = "auto"  # "tcp", "inband", or the one where the other fails
     inspect: bool = False  # beside the real messages, noise of the same size
     resting: frozenset[tuple[object, ...]] = frozenset()  # tuples that are left alone this time
     settings: Settings = field(default_factory=Settings)
@@ -74,6 +70,7 @@ class Request:
             "--strict": self.strict,
             "--sizes": self.sizes,
             "--inspect": self.inspect,
+            "--control": self.control if self.control == "inband" else "",
             "--alias": self.alias,
             "--fresh": "address" if self.fresh_address else "wait" if settings.rest else "",
             "--shots": settings.shots if settings.shots != usual.shots else "",
@@ -154,6 +151,7 @@ class Session:
         self._faults: list[str] = []
         self._remarks: list[str] = []
         self._searches: list[Drive] = []  # for the path's MTU
+        self._reach: Reach | None = None  # once the far host's address is known
         self._ranges: dict[pathmtu.Question, pathmtu.Range] = {}
 
     def _plan(self, family: int) -> planning.Plan:
@@ -269,28 +267,13 @@ class Session:
             await there.close()
 
     async def _connect(self, family: int, source: str) -> tuple[There, Welcome]:
-        try:
-            return await self._with_a_key(source)
-        except Unreachable as error:
-            if not error.silent or source:
-                raise
-            raise LinkError(f"{error}. {await self._ping(family)}") from error
-
-    async def _with_a_key(self, source: str) -> tuple[There, Welcome]:
-        """An agent that does not know the newest key yet is shown the one before it."""
-        name, port = socket.gethostname(), self.request.port
-        unknown: UnknownKey | None = None
-        for key in (self.request.key, *self.request.older_keys):
-            try:
-                found = await connect(self._address, port, key, name, self._saw, source, self._show)
-            except UnknownKey as error:
-                unknown = unknown or error
-                continue
-            if unknown is not None:
-                self._remarks.append(OLD_KEY)
-            return found
-        assert unknown is not None
-        raise unknown
+        if self._reach is None:
+            request = self.request
+            keys = request.key, *request.older_keys
+            far = Far(self._address, request.port, keys, request.control)
+            host = self._near, self._sockets, self._ledger
+            self._reach = Reach(far, *host, self._saw, self._show, self.progress)
+        return await self._reach.connect(family, source)
 
     async def _conduct(
         self, plan: planning.Plan, near: str, there: There, welcome: Welcome
@@ -331,42 +314,6 @@ class Session:
         there.on_lost = drive.wake
         return drive
 
-    async def _ping(self, family: int) -> str:
-        """Nothing came back by TCP: is it the port, or the whole path?"""
-        self.progress("no answer; trying a ping", 0.5)
-        scenario = load(KB)
-        plan = planning.make(scenario, family, (Direction.OUTBOUND,), ("icmp-echo",))
-        seen: list[Sighting] = []
-        station = Station(Side.NEAR, self._sockets, self._ledger, seen.extend)
-        here = Here(station)
-        request, reply = plan.checks
-        message = Open(secrets.token_bytes(32), list(plan.checks), self._near, self._address, 0.0)
-        await here.ask(message, Opened)
-        try:
-            volleys = [Volley(request.number, 1, 3)]
-            await here.ask(Prepare(volleys), Prepared)
-            await here.ask(Fire(volleys, PING_SECONDS / 5), Firing)
-            await asyncio.sleep(PING_SECONDS)
-            await here.ask(Collect(), Collected)
-        finally:
-            station.close()
-        for sighting in seen:
-            if sighting.event is Event.ARRIVED and sighting.check == reply.number:
-                return (
-                    f"{self._address} answers ping, so the route is there: allow TCP "
-                    f"{self.request.port} towards it, or see whether the agent listens elsewhere"
-                )
-            if sighting.icmp is not None:
-                what = describe(family, sighting.icmp.type, sighting.icmp.code)
-                return f"{sighting.icmp.sender} answered a ping to it: {what}"
-        forwarding = "net.ipv4.ip_forward" if family == 4 else "net.ipv6.conf.all.forwarding"
-        return (
-            "Ping brings nothing back either. Where nothing at all crosses, a route or IP "
-            "forwarding at the gateway is missing (what KB 233256 names first), or the host is "
-            "down: no filter for one protocol does this. Check the routes on both hosts, and on "
-            f"the gateway: sysctl {forwarding}"
-        )
-
     # -- the result ----------------------------------------------------------------------------
 
     def result(self, *, complete: bool, error: str = "") -> RunResult:
@@ -393,7 +340,7 @@ class Session:
             ),
             path=PathFacts(
                 rtt_ms=self._rtt,
-                control=self.control,
+                control=self._reach.control if self._reach else self.control,
                 near_behind_nat=any(d.evidence().near_behind_nat for d in self._drives),
                 carriage={
                     direction: carriage(drive.plan, drive.evidence(), direction)
@@ -415,6 +362,7 @@ class Session:
                         *findings(conclusions),
                         *pathmtu.sentences(mtu),
                         *(() if self.request.only else self._scenario.notes),
+                        *(self._reach.notes() if self._reach else ()),
                         *self._remarks,
                         *agreement.sentences(agreed),
                         *notes,

@@ -282,6 +282,11 @@ class Conduct(Drive):
                     f"other {title} traffic between the two hosts was seen at {side}, which keeps "
                     "the flow alive: stop it while this measures"
                 )
+            if facts.carried_out or facts.carried_in:
+                return (
+                    "the control messages of this measurement rode in packets of the same flow, "
+                    "which keeps it alive: it can only be measured with a control connection"
+                )
             if facts.capture_dropped:
                 return f"{side}'s capture dropped {facts.capture_dropped} packets: it was blind"
         return ""

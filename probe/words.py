@@ -317,6 +317,21 @@ def opened_by_live(check: Check, side: Side) -> str:
     )
 
 
+def opened_by_control(check: Check) -> str:
+    return (
+        f"it arrived, but control messages rode in {_kind(check)} packets between the two hosts, "
+        "for want of a control port, and a stateful firewall may have let this in as part of that"
+    )
+
+
+def swayed(check: Check) -> str:
+    return (
+        f"it arrived, but near's control messages had gone out in {_kind(check)} packets before, "
+        "for want of a control port: whether a new flow gets in without them cannot be told. Let "
+        "the agent's TCP port through for one run"
+    )
+
+
 def opened_by_run(check: Check) -> str:
     back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
     return (

@@ -8,14 +8,14 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 SO_ATTACH_FILTER = 26
 
 # Instruction codes, <linux/filter.h>.
 LD_B_ABS, LD_H_ABS = 0x30, 0x28
-LD_H_IND = 0x48
+LD_H_IND, LD_W_IND = 0x48, 0x40
 LDX_MSH = 0xB1  # X = 4 * (octet & 15): the length of an IPv4 header
 LDX_IMM = 0x01
 AND, JEQ, JGT, JSET, JA, RET = 0x54, 0x15, 0x25, 0x45, 0x05, 0x06
@@ -96,6 +96,37 @@ def raw_filter(family: int, ports: Iterable[int]) -> bytes:
         _Step(RET, 0, label="no"),
         _Step(RET, ACCEPT, label="yes"),
     ]
+    return _assemble(steps)
+
+
+def marker_filter(places: Mapping[int, Sequence[int]], markers: Iterable[bytes]) -> bytes:
+    """Whole packets that have one of ``markers`` (4 octets each) in one of ``places``: for each
+    protocol, octets behind the IP header. Whatever else crosses costs no program anything.
+    """
+    wanted = sorted(int.from_bytes(marker, "big") for marker in markers)
+    steps = [
+        _Step(LD_B_ABS, 0),
+        _Step(AND, 0xF0),
+        _Step(JEQ, 0x40, "v4", ""),
+        _Step(JEQ, 0x60, "v6", "no"),
+        _Step(LD_H_ABS, 6, label="v4"),
+        _Step(JSET, 0x3FFF, "no", ""),
+        _Step(LDX_MSH, 0),
+        _Step(LD_B_ABS, 9),
+        _Step(JA, 0, "protocol"),
+        _Step(LDX_IMM, 40, label="v6"),
+        _Step(LD_B_ABS, 6),
+        _Step(JEQ, min(places), f"of {min(places)}", "", label="protocol"),
+        *(_Step(JEQ, protocol, f"of {protocol}", "") for protocol in sorted(places)[1:]),
+        _Step(RET, 0, label="no"),
+    ]
+    for protocol in sorted(places, key=lambda number: len(places[number])):
+        label = f"of {protocol}"
+        for place in places[protocol]:
+            steps.append(_Step(LD_W_IND, place, label=label))
+            steps += [_Step(JEQ, marker, f"is {protocol}", "") for marker in wanted]
+            label = ""
+        steps += [_Step(RET, 0), _Step(RET, ACCEPT, label=f"is {protocol}")]
     return _assemble(steps)
 
 

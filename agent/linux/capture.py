@@ -52,6 +52,10 @@ class Capture:
         """From now on frames say whether their checksum was left to the interface."""
         self._socket.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
 
+    def watch_for(self, program: bytes) -> None:
+        """From now on passes on what ``program`` says."""
+        bpf.attach(self._socket, program)
+
     def read(self) -> Iterator[Frame]:
         """What has come, at most BATCH frames. An interface that goes down is no error."""
         for _ in range(BATCH):

@@ -22,6 +22,7 @@ from agent.events import (
     Captured,
     Connect,
     Connected,
+    Control,
     Frame,
     Input,
     Piece,
@@ -30,6 +31,7 @@ from agent.events import (
     Transmit,
     Write,
 )
+from agent.inband.known import Known
 from agent.linux import sockets
 from agent.linux.capture import Capture, wanted
 from agent.linux.glimpse import Glimpses
@@ -75,6 +77,7 @@ class Host:
         self._overflowed = 0
         self.malformed = 0  # packets that came in and are none
         self._glimpses: Glimpses | None = None
+        self.control = Known()
         self._reassemblers = {True: Reassembler(), False: Reassembler()}
 
     @property
@@ -364,7 +367,9 @@ class Host:
             count += 1
             try:
                 packet = ip.parse(frame.data)
-                if not self._runs and self._glimpses is not None:
+                if self.control.has(packet, frame.data):
+                    self._feed(Control(packet, frame.outgoing))
+                elif not self._runs and self._glimpses is not None:
                     self._glimpses.take(packet, frame.outgoing)
                 elif ip.is_fragment(packet):
                     self._on_fragment(packet, frame)

@@ -89,6 +89,7 @@ def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request
         key=key,
         older_keys=older,
         port=options.port,
+        control=options.control,
         family=options.family,
         scenario=options.scenario,
         only=options.only,

@@ -106,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
                 key=key,
                 older_keys=tuple(older),
                 port=options.port,
+                control=options.control,
                 family=options.family,
                 settings=Settings(wait=options.timeout, state_timeout=options.state_timeout),
             ),

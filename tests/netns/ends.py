@@ -83,8 +83,8 @@ def start_probe(lab: Lab, key: Path, *options: str, **more: Any) -> Running:
     return Running(lab, "near", argv, **more)
 
 
-def probe(lab: Lab, key: Path, *options: str, **more: Any) -> Said:
-    return start_probe(lab, key, *options, **more).end()
+def probe(lab: Lab, key: Path, *options: str, seconds: float = 20.0, **more: Any) -> Said:
+    return start_probe(lab, key, *options, **more).end(seconds)
 
 
 def agent_log(lab: Lab) -> str:

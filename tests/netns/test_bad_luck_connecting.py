@@ -38,6 +38,7 @@ table inet nobody {
     }
 }
 """
+INBAND = ("silent host", "refusing router")  # the others are asked by TCP alone
 NO_RAW = ("setpriv", "--bounding-set=-net_raw", "--")
 # A near side of another version: the same program, told to greet so.
 LATER = "import sys, probe.link as link; link.PROTOCOL, link.__version__ = 7, '9.9.9'; "
@@ -60,9 +61,17 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "silent host": (
         ["--peer=10.77.2.66"],
-        ["does not answer on TCP 5088", "Ping brings nothing back", "sysctl net.ipv4.ip_forward"],
+        [
+            "does not answer on TCP 5088",
+            "no agent with this key answered",
+            "Ping brings nothing back",
+            "sysctl net.ipv4.ip_forward",
+        ],
     ),
-    "refusing router": (["--peer=10.77.2.67"], ["No route to host", "check the routes"]),
+    "refusing router": (
+        ["--peer=10.77.2.67"],
+        ["No route to host", "check the routes", "no agent with this key answered"],
+    ),
     "no route": (["--peer=203.0.113.1"], ["no route to 203.0.113.1", "ip -4 route get"]),
     "no route in IPv6": (
         ["--peer=2001:db8::1"],
@@ -104,6 +113,8 @@ def begin(lab: Lab, key: Path, name: str) -> Running:
     options = [o.replace("OTHER", str(lab.directory / "other")) for o in CASES[name][0]]
     if name in strangers.PORTS:
         options.append(f"--port={strangers.PORTS[name]}")
+    if name not in INBAND:
+        options.append("--control=tcp")
     options.append(f"--json={lab.directory / name}.json")
     if name == "later here":
         argv = [sys.executable, "-c", LATER, "run", f"--key={key}", "--peer=10.77.2.2", *options]

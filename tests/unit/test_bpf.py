@@ -26,6 +26,8 @@ def accepts(program: bytes, packet: bytes) -> bool:
                     (a,) = struct.unpack_from("!H", packet, k)
                 case bpf.LD_H_IND:
                     (a,) = struct.unpack_from("!H", packet, x + k)
+                case bpf.LD_W_IND:
+                    (a,) = struct.unpack_from("!I", packet, x + k)
                 case bpf.LDX_MSH:
                     x = 4 * (packet[k] & 15)
                 case bpf.LDX_IMM:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.ledger import CONTROL
 from agent.model import Event, Facts, Prior, Side
 from probe.result import Outcome, Verdict
 from tests.unit.correlation import (
@@ -137,3 +138,61 @@ def test_echo_requests_are_flows_of_their_own() -> None:
     for number in (1, 2, 3, 4):
         story.shots(number, 3, arrived=3)
     assert story.tell()[3].outcome is Outcome.DELIVERED
+
+
+# -- control messages that ride in what is tested ------------------------------------------------
+
+
+def test_what_nears_own_control_messages_may_have_opened_cannot_be_told() -> None:
+    """With a control connection it would have been asked first; here that was not to be had."""
+    story = esp_both_ways()
+    for number in (1, 2, 3, 4):
+        story.shots(number, 3, arrived=3)
+    story.near = Facts(carried_out=(1, 2, 3, 4))
+    told = story.tell()
+    assert told[1].outcome is Outcome.UNOBSERVED
+    assert "control messages had gone out in ESP packets" in told[1].cause
+    assert told[2].outcome is Outcome.NOT_APPLICABLE
+    assert told[3].outcome is Outcome.STATE_POSSIBLE  # as it would be: inbound had passed before
+    assert told[4].outcome is Outcome.DELIVERED
+
+
+def test_what_control_messages_did_not_open_is_lost_all_the_same() -> None:
+    story = esp_both_ways()
+    story.shots(1, 15)
+    story.shots(3, 15)
+    story.near = Facts(carried_out=(1, 3))
+    told = story.tell()
+    assert told[1].outcome is Outcome.LOST
+    assert told[3].outcome is Outcome.LOST
+
+
+@pytest.mark.parametrize("side", [Side.NEAR, Side.FAR])
+def test_control_messages_from_far_alone_leave_a_mark(side: Side) -> None:
+    story = esp_both_ways()
+    for number in (1, 2, 3, 4):
+        story.shots(number, 3, arrived=3)
+    facts = Facts(carried_in=(1, 3)) if side is Side.NEAR else Facts(carried_out=(1, 3))
+    setattr(story, side, facts)
+    told = story.tell()
+    assert told[1].outcome is Outcome.STATE_POSSIBLE
+    assert "control messages rode in ESP" in told[1].cause
+    assert told[3].outcome is Outcome.STATE_POSSIBLE
+
+
+@pytest.mark.parametrize(
+    ("side", "crossed", "seconds", "outcome"),
+    [
+        (Side.FAR, True, 3.0, Outcome.UNOBSERVED),  # far saw what near sent before the run
+        (Side.NEAR, True, 3.0, Outcome.STATE_POSSIBLE),  # near saw what far sent
+        (Side.FAR, True, 300.0, Outcome.STATE_POSSIBLE),  # an earlier run's
+    ],
+)
+def test_control_messages_before_the_run_count(
+    side: Side, crossed: bool, seconds: float, outcome: Outcome
+) -> None:
+    story = esp_both_ways()
+    story.shots(1, 3, arrived=3)
+    story.shots(2, 3, arrived=3)
+    story.priors = {side: [Prior(1, seconds, CONTROL, crossed)]}
+    assert story.tell()[1].outcome is outcome

@@ -3,6 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from agent.ledger import Ledger, Moment, Tuple5, state_directory
 
 ESP = Tuple5(4, 50, "10.0.0.1", 0, "10.0.0.2", 0)
@@ -84,3 +86,32 @@ def test_a_place_that_cannot_be_written_is_a_trouble_and_no_crash(tmp_path: Path
 def test_where_state_lives() -> None:
     assert state_directory({"PROBE_STATE_DIR": "/a", "XDG_STATE_HOME": "/b"}) == Path("/a")
     assert state_directory({"XDG_STATE_HOME": "/b", "HOME": "/c"}) == Path("/b/probe")
+
+
+def test_an_opening_is_fresh_once_also_after_a_restart(tmp_path: Path) -> None:
+    first = Ledger(tmp_path / "flows.sqlite")
+    assert first.fresh(b"one")
+    assert not first.fresh(b"one")
+    assert first.fresh(b"two")
+    first.close()
+    again = Ledger(tmp_path / "flows.sqlite")
+    assert not again.fresh(b"two")
+    assert again.fresh(b"three")
+
+
+def test_without_a_file_openings_are_known_as_long_as_the_program_runs(tmp_path: Path) -> None:
+    (tmp_path / "flows.sqlite").mkdir()
+    ledger = Ledger(tmp_path / "flows.sqlite")
+    assert ledger.troubles
+    assert ledger.fresh(b"one")
+    assert not ledger.fresh(b"one")
+
+
+def test_more_openings_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.ledger.KEEP_OPENINGS", 50)
+    monkeypatch.setattr("agent.ledger.REMEMBERED_OPENINGS", 10)
+    ledger = Ledger(tmp_path / "flows.sqlite")
+    for number in range(100):
+        assert ledger.fresh(b"%d" % number)
+    assert not ledger.fresh(b"99")
+    assert not ledger.fresh(b"60")  # no more in memory, and in the file
