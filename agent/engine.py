@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from agent import sightings
 from agent.album import Album
 from agent.answers import Answers, way_back
+from agent.crossed import Crossed
 from agent.errors import WireError
 from agent.events import (
     Action,
@@ -40,7 +41,7 @@ from agent.timetable import Timetable
 from agent.unclaimed import Unclaimed
 from agent.wire import ip
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
-from agent.wire.icmp import IcmpError, is_housekeeping, read_error
+from agent.wire.icmp import IcmpError, is_housekeeping, whole_error
 
 OVER = "more than the agent's limits allow"
 
@@ -80,8 +81,8 @@ class Engine:
         self.album = Album(side, keep, known.by_port)
         self.duplicates = 0  # shots seen more than once at one point
         self._strangers = 0
-        self.live: set[int] = set()
-        self.carried: dict[bool, set[int]] = {True: set(), False: set()}  # by whether it went out
+        self.crossed = Crossed(known, local, peer)
+        self.live = self.crossed.live
         self.nameless: set[int] = set()
         self._due = Timetable()
         self._answers = Answers(
@@ -135,8 +136,7 @@ class Engine:
             case Piece():
                 return [*self.album.piece(event)]
             case Control(packet, outgoing):
-                if self._between_us(packet, outgoing):
-                    self.carried[outgoing].update(self._known.may_open(packet))
+                self.crossed.control(packet, outgoing)
                 return []
             case Received():
                 return self._received(event, now)
@@ -243,7 +243,7 @@ class Engine:
         if packet.protocol == TCP:
             return self._tcp(event)
         if packet.protocol in ICMP_PROTOCOLS:
-            error = self._error(packet)
+            error = whole_error(packet)
             if error is not None:
                 return self._refusal(error, event)
         where = Event.LEFT if event.outgoing else Event.ARRIVED
@@ -325,20 +325,9 @@ class Engine:
             self._strangers += not is_housekeeping(packet)
         if not outgoing and not self._known.is_others(packet.source):
             self.nameless.update(self._known.nameless(packet))
-        if self._between_us(packet, outgoing):
-            self.live.update(self._known.may_open(packet))
-
-    def _between_us(self, packet: Packet, outgoing: bool) -> bool:
-        ends = (packet.source, packet.destination)
-        return ends == ((self.local, self.peer) if outgoing else (self.peer, self.local))
+        self.crossed.stranger(packet, outgoing)
 
     # -- ICMP errors -----------------------------------------------------------------------
-
-    def _error(self, packet: Packet) -> IcmpError | None:
-        try:
-            return read_error(packet)
-        except WireError:
-            return None
 
     def _refusal(self, error: IcmpError, event: Captured) -> list[Action]:
         """An ICMP error that quotes a shot of ours, or (going out) one of the other end's."""

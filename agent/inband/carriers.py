@@ -26,7 +26,7 @@ from agent.wire.ah import DISCARD
 from agent.wire.ah import LENGTH as AH_LENGTH
 from agent.wire.base import TAG_LENGTH, Packet, Path
 from agent.wire.icmp import PROTOCOL as ICMP_PROTOCOL
-from agent.wire.icmp import REPLY, REQUEST, read_error
+from agent.wire.icmp import REPLY, REQUEST, whole_error
 from agent.wire.ike import (
     HEADER_LENGTH,
     RESPONSE,
@@ -312,12 +312,7 @@ def is_marked(packet: Packet, markers: Collection[bytes]) -> bool:
     """A control packet; or an ICMP error about one, as far as it quotes the marker."""
     if unwrap(packet, markers) is not None:
         return True
-    if packet.protocol != ICMP_PROTOCOL[packet.family]:
-        return False
-    try:
-        error = read_error(packet)
-    except WireError:
-        return False
+    error = whole_error(packet)
     if error is None:
         return False
     at = places().get(error.protocol, ())

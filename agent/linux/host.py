@@ -23,9 +23,7 @@ from agent.events import (
     Connect,
     Connected,
     Control,
-    Frame,
     Input,
-    Piece,
     Received,
     Requested,
     Transmit,
@@ -37,11 +35,11 @@ from agent.linux.capture import Capture, wanted
 from agent.linux.glimpse import Glimpses
 from agent.linux.sockets import TCP, UDP
 from agent.model import Flow, Fragmenting, PortHeld, Tag
+from agent.pieces import Pieces
 from agent.vigil import FRESH_ENOUGH
 from agent.wire import ip
 from agent.wire.base import Codec, Packet, Path
 from agent.wire.fragment import split
-from agent.wire.reassemble import Reassembler
 
 LARGEST_REQUEST = 65_536
 CONNECTION_SECONDS = 30.0  # a connection to one of our listeners lives no longer
@@ -78,7 +76,7 @@ class Host:
         self.malformed = 0  # packets that came in and are none
         self._glimpses: Glimpses | None = None
         self.control = Known()
-        self._reassemblers = {True: Reassembler(), False: Reassembler()}
+        self._pieces = Pieces()
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -372,24 +370,13 @@ class Host:
                 elif not self._runs and self._glimpses is not None:
                     self._glimpses.take(packet, frame.outgoing)
                 elif ip.is_fragment(packet):
-                    self._on_fragment(packet, frame)
+                    for event in self._pieces.take(packet, frame):
+                        self._feed(event)
                 else:
                     self._feed(Captured(packet, frame.outgoing, frame.time, frame=frame))
             except WireError:
                 self.malformed += not frame.outgoing
         return count
-
-    def _on_fragment(self, packet: Packet, frame: Frame) -> None:
-        joined = self._reassemblers[frame.outgoing].add(frame.data, frame.time)
-        outgoing, when = frame.outgoing, frame.time
-        if not ip.is_later_fragment(packet):
-            told = frame if joined is None else None  # each frame once
-            self._feed(Captured(packet, outgoing, when, fragment=True, frame=told))
-        elif joined is None:
-            self._feed(Piece(frame))
-        if joined is not None:
-            whole, backwards = ip.parse(joined.packet), joined.backwards
-            self._feed(Captured(whole, outgoing, when, backwards=backwards, frame=frame))
 
     def _on_raw(self, sock: socket.socket, family: int, protocol: int) -> None:
         self._drain(lambda: sockets.read_raw(sock, family, protocol))

@@ -122,6 +122,14 @@ def read_error(packet: Packet) -> IcmpError | None:
     return _error4(quoted, packet, mtu) if family == 4 else _error6(quoted, packet, mtu)
 
 
+def whole_error(packet: Packet) -> IcmpError | None:
+    """As :func:`read_error`; None also for one that quotes too little."""
+    try:
+        return read_error(packet)
+    except WireError:
+        return None
+
+
 def _quotation(family: int, type: int, message: bytes) -> bytes:
     """The original datagram, without the extensions that may follow 128 octets of it or more
     (RFC 4884, 4); a smaller length is junk in a field that older routers leave unused.

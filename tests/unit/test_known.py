@@ -30,7 +30,7 @@ def seen(engine: Engine, kind: str, *, fixed: bool) -> set[int]:
     way = next(w for w in (*HARMLESS, *FIXED) if (w.kind, w.fixed) == (kind, fixed))
     packet = parsed(Send(way, new_flow(way, *ENDS[4], 50_000), BOX), 1)
     assert engine.handle(Control(packet, outgoing=True), 0.0) == []
-    return engine.carried[True]
+    return engine.crossed.carried[True]
 
 
 def engine() -> Engine:
@@ -53,7 +53,7 @@ def test_it_counts_neither_as_a_stranger_nor_as_live_traffic() -> None:
     way = FIXED[-1]
     packet = parsed(Send(way, new_flow(way, *ENDS[4][::-1], 50_000), BOX), 1)
     one.handle(Control(packet, outgoing=False), 0.0)
-    assert (one.strangers, one.live, one.carried[False]) == (0, set(), {1})
+    assert (one.strangers, one.live, one.crossed.carried[False]) == (0, set(), {1})
     one.handle(Captured(packet, outgoing=False, time=0.0), 0.0)
     assert (one.strangers, one.live) == (1, {1})  # which is what it would be
 
@@ -63,7 +63,7 @@ def test_between_other_hosts_it_opens_nothing_of_ours() -> None:
     way = FIXED[-1]
     packet = parsed(Send(way, new_flow(way, "10.9.9.9", ENDS[4][1], 50_000), BOX), 1)
     one.handle(Control(packet, outgoing=True), 0.0)
-    assert not one.carried[True]
+    assert not one.crossed.carried[True]
 
 
 def test_known_by_its_marker_or_by_its_stream() -> None:
