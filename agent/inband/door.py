@@ -82,14 +82,17 @@ class Door:
         fresh: Callable[[bytes], bool],
         draw: Callable[[int], bytes],
     ) -> None:
-        self.take_keys(keys)
         self._fresh = fresh
         self._draw = draw
         self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()  # by near's salt
+        self.take_keys(keys)
 
     def take_keys(self, keys: Iterable[bytes]) -> None:
-        """In place of those so far. Sessions go on, whatever becomes of the key that began them."""
+        """In place of those so far. Who has been admitted stays; who waits with another goes."""
         self._shared = [(key, Shared(key)) for key in keys]
+        held = {key for key, _ in self._shared}
+        for salt in [salt for salt, found in self._waiting.items() if found.key not in held]:
+            del self._waiting[salt]
 
     @property
     def markers(self) -> frozenset[bytes]:

@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from collections.abc import Callable as CallableType
 from enum import Enum
 from importlib import import_module
@@ -26,9 +26,16 @@ from hypothesis import strategies as st
 import agent
 from agent.album import Album
 from agent.answers import Answers
+from agent.crossed import Crossed
 from agent.engine import Engine
 from agent.errors import AgentError
 from agent.events import Captured, Frame, Input, Piece, Received, Requested
+from agent.inband.box import SessionKeys, Shared
+from agent.inband.call import Call
+from agent.inband.carriers import Ridden
+from agent.inband.door import Door as ControlDoor
+from agent.inband.session import Session
+from agent.inband.ways import FIXED, HARMLESS, new_flow
 from agent.late import LateReplies
 from agent.model import Check, Event, Flow, Side, Sighting, Tag
 from agent.pairing import LIFETIME, Far, Near, Offer, new_code
@@ -56,6 +63,8 @@ SHELLS = (
 )
 TOOLS = ("agent.wire.make_templates",)  # makes what is shipped, and is not run by a user
 SECRETS = (  # their octets are our own key
+    "agent.inband.box.derive",
+    "agent.inband.box.turned",
     "agent.tls.context",
     "agent.tls.credentials",
     "agent.keyring.identifier",
@@ -92,11 +101,21 @@ def pairing_far() -> Far:
     return Far(Offer(new_code(chance), LIFETIME), b"a connection", chance)
 
 
+SHARED = Shared(bytes(32))
+SESSION_KEYS = SHARED.session(bytes(16), bytes(16))
+CONTROL_PATHS = {way: new_flow(way, *ENDS[4], 50_000) for way in (*HARMLESS, *FIXED)}
+
 # How to come by an object of a class; a codec is asked for by its kind.
 MADE: dict[type, Callable[[], object]] = {
     Answers: answers,
     Far: pairing_far,
     Near: pairing_near,
+    Call: lambda: Call(SHARED, CONTROL_PATHS, ENDS[4][0], 0.0, bytes),
+    ControlDoor: lambda: ControlDoor([bytes(32)], lambda _nonce: True, bytes),
+    Crossed: lambda: Crossed(Recogniser(Side.FAR, KEYS, plan().checks, ENDS[4][0]), *ENDS[4]),
+    Session: lambda: Session(Side.NEAR, SESSION_KEYS, CONTROL_PATHS, (0, 0), 0.0),
+    SessionKeys: lambda: SESSION_KEYS,
+    Shared: lambda: SHARED,
     Album: lambda: Album(Side.FAR, True, lambda _packet, _outgoing: TAG),
     Engine: engine,
     LateReplies: lambda: LateReplies(KEYS, {}, {}, ENDS[4]),
@@ -159,6 +178,10 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int: st.sampled_from([0, 4, 6, 17, 50]) | st.integers(0, 65_535),
     float: st.floats(0, 1e9),
     str: st.sampled_from([*ENDS[4], *ENDS[6], *ELSEWHERE.values()]),
+    Side: st.sampled_from(Side),
+    Ridden: st.sampled_from(list(CONTROL_PATHS.values())),
+    Collection[bytes]: st.just(SHARED.markers),
+    Iterable[bytes]: st.just([bytes(32), b"k" * 32]),
     Iterable[int]: st.lists(st.integers(0, 65_535), max_size=4).map(lambda more: [7, 8, *more]),
     Set[Tag]: st.frozensets(tags, max_size=4),
     Iterable[Check]: st.just(plan().checks),
@@ -168,7 +191,11 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 # What a function asks of its input, in its docstring, and its callers hold.
 headers = hostile.parsed().map(lambda packet: packet.header).filter(len)
 replies = st.sampled_from([Tag(c.number, 1) for c in plan().checks if c.flow is Flow.REPLY])
+boxes = st.binary(max_size=900).map(lambda plain: SESSION_KEYS.seal(Side.NEAR, 1, plain))
 NARROWER: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "agent.inband.box.Shared.seal": {"nonce": st.binary(min_size=12, max_size=12)},
+    "agent.inband.carriers.message": {"box": boxes},
+    "agent.inband.carriers.wrap": {"box": boxes},
     "agent.answers.Answers.answer": {"reply": replies},
     "agent.wire.ip.addresses": {"data": headers},
     "agent.wire.ip.dscp": {"header": headers},
@@ -211,7 +238,9 @@ def functions() -> Iterator[Found]:
     for name in modules():
         module = import_module(name)
         for thing in vars(module).values():
-            if getattr(thing, "__module__", "") != name or thing.__name__.startswith("_"):
+            if getattr(thing, "__module__", "") != name:
+                continue
+            if getattr(thing, "__name__", "_").startswith("_"):  # constants have none
                 continue
             where = f"{name}.{thing.__name__}"
             if inspect.isclass(thing):

@@ -300,6 +300,14 @@ def test_a_flood_of_peers_takes_no_more_room() -> None:
     talk(link)
 
 
+def test_a_key_that_is_revoked_while_its_holder_waits_is_of_no_use() -> None:
+    link = Link(inbound=lambda _: [])
+    link.run(lambda: link.now > 0.5, 0.6)
+    assert link.door._waiting
+    link.door.take_keys([bytes(32)])
+    assert not link.door._waiting
+
+
 def test_an_opening_is_longer_than_a_challenge() -> None:
     shared = Shared(KEY)
     assert len(shared.seal(Side.NEAR, bytes(OPENING_LENGTH), bytes(NONCE))) >= 2 * 320
