@@ -15,8 +15,9 @@ from probe import plan as planning
 from probe.alone import Alone
 from probe.evidence import Evidence
 from probe.link import Here
+from probe.remarks import of_hosts
 from probe.result import Conclusion
-from probe.run import Progress, Request, Session, WrongRequest, host_notes
+from probe.run import Progress, Request, Session, WrongRequest
 from scenarios import Expect, Row, Scenario
 
 ECHO = Row(
@@ -71,7 +72,7 @@ class NoAgentSession(Session):
     def _conclude(self) -> tuple[tuple[Conclusion, ...], list[str]]:
         evidence = Evidence() if self._alone is None else self._alone.evidence()
         found = onesided.conclude(self.plan, evidence, strict=self.request.strict)
-        notes = [*onesided.notes(self.plan, evidence), *host_notes(evidence)]
+        notes = [*onesided.notes(self.plan, evidence), *of_hosts(evidence)]
         if self._ration.trouble:
             notes.append(self._ration.trouble)
         elif self._alone is not None and self._alone.waited:

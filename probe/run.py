@@ -19,7 +19,7 @@ from agent.linux.host import Host as Sockets
 from agent.linux.sockets import interface_mtu
 from agent.model import Direction, Kept, Side, Sighting
 from agent.station import Station, no_sockets
-from probe import agreement, fresh, pathmtu
+from probe import agreement, fresh, pathmtu, remarks
 from probe import plan as planning
 from probe.carried import carriage
 from probe.changes import changes
@@ -384,9 +384,9 @@ class Session:
             evidence = replace(drive.evidence(), unsettled=drive.unsettled)
             told = correlate(drive.plan, evidence, strict=strict)
             found |= {conclusion.check.number: conclusion for conclusion in told}
-            notes += host_notes(evidence)
+            notes += remarks.of_hosts(evidence)
         for drive in self._searches:
-            notes += _troubles(drive.evidence())
+            notes += remarks.troubles(drive.evidence())
         return tuple(found[check.number] for check in self.plan.checks), notes
 
     def _troubles(self) -> list[str]:
@@ -402,44 +402,6 @@ class Session:
         self._station.close()
         self._sockets.close()
         self._ledger.close()
-
-
-def host_notes(evidence: Evidence) -> list[str]:
-    """What a reader of the table must know of the two hosts."""
-    notes: list[str] = []
-    for side in (Side.NEAR, Side.FAR):
-        facts = evidence.facts(side)
-        if facts is None:
-            continue
-        for held in facts.held:
-            name = "TCP" if held.protocol == 6 else "UDP"
-            if not held.taken:
-                notes.append(
-                    f"{name} {held.port} cannot be opened on the {side} host without "
-                    "CAP_NET_BIND_SERVICE; what reaches it is watched by raw sockets, and the "
-                    "kernel may refuse it"
-                )
-                continue
-            how = "has come to be held" if held.lately else "is held"
-            notes.append(
-                f"{name} {held.port} {how} by another program on the {side} host; what reaches "
-                "it is watched, and what leaves from it is sent, by raw sockets"
-            )
-        if facts.strangers:
-            notes.append(
-                f"{side} passed over {facts.strangers:,} packet{'s' * (facts.strangers > 1)} on "
-                "the tested protocols and ports: not of this run, or malformed"
-            )
-    return notes + _troubles(evidence)
-
-
-def _troubles(evidence: Evidence) -> list[str]:
-    return [
-        f"{side}: {trouble}"
-        for side in (Side.NEAR, Side.FAR)
-        if (facts := evidence.facts(side)) is not None
-        for trouble in facts.troubles
-    ]
 
 
 def exit_code(finished: Finished) -> int:
