@@ -70,8 +70,7 @@ class Engine:
     ) -> None:
         self.side = side
         self.keys = keys
-        self.local = local
-        self.peer = peer
+        self.local, self.peer = local, peer
         self._bucket = bucket
         self._remote = peer.partition("%")[0]  # as packets have it, which know no zones
         self._known = known = Recogniser(side, keys, checks, self._remote, others)
