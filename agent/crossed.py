@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.events import Action
 from agent.recognise import Recogniser
 from agent.wire.base import Packet
 
@@ -21,9 +22,11 @@ class Crossed:
         if self._between_us(packet, outgoing):
             self.live.update(self._known.may_open(packet))
 
-    def control(self, packet: Packet, outgoing: bool) -> None:
+    def control(self, packet: Packet, outgoing: bool) -> list[Action]:
+        """Nothing else comes of it."""
         if self._between_us(packet, outgoing):
             self.carried[outgoing].update(self._known.may_open(packet))
+        return []
 
     def _between_us(self, packet: Packet, outgoing: bool) -> bool:
         return (packet.source, packet.destination) == (self._out if outgoing else self._out[::-1])

@@ -135,8 +135,7 @@ class Engine:
             case Piece():
                 return [*self.album.piece(event)]
             case Control(packet, outgoing):
-                self.crossed.control(packet, outgoing)
-                return []
+                return self.crossed.control(packet, outgoing)
             case Received():
                 return self._received(event, now)
             case Tick():

@@ -149,10 +149,11 @@ class _Calling:
         kinds = in_words(dict.fromkeys((*HARMLESS, *FIXED), 1))
         words = (
             f"no agent with this key answered control messages that rode in {kinds}: see whether "
-            "probe-agent runs there, without --no-inband"
+            "probe-agent runs there, without --no-inband; `probe run --no-agent` asks what can be "
+            "told from this side alone"
         )
         if self._post.refused:
-            words += f", and why this host itself refused to send some ({self._post.refused})"
+            words += f". This host itself refused to send some of them ({self._post.refused})"
         return words
 
 

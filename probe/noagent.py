@@ -94,6 +94,7 @@ def _check(request: Request) -> None:
         "--inspect": request.inspect,
         "--pcap": request.settings.keep,
         "--alias": request.alias,
+        "--control inband": request.control == "inband",
         "--fresh": request.fresh_address or request.settings.rest,
         "--direction inbound": Direction.OUTBOUND not in request.directions,
     }

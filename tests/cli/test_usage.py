@@ -83,6 +83,7 @@ def run(*arguments: str, shell: str = '"$@"', **env: str) -> subprocess.Complete
         (["--no-agent", "--inspect"], "--inspect takes an agent"),
         (["--no-agent", "--alias=10.0.0.7"], "--alias takes an agent"),
         (["--no-agent", "--fresh=wait"], "--fresh takes an agent"),
+        (["--no-agent", "--control=inband"], "--control inband takes an agent"),
         (["--no-agent", "--direction=inbound"], "--direction inbound takes an agent"),
         (["--inbund"], "unrecognized arguments: --inbund"),
         (["surplus"], "unrecognized arguments: surplus"),
