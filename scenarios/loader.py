@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.model import Fragmenting
+from scenarios import sampling
 from scenarios.model import CELLS, Cell, Expect, Row, Scenario, ScenarioError
 
 _HERE = Path(__file__).parent
@@ -103,10 +104,11 @@ def _scenario(name: str, table: dict[str, Any], where: str) -> Scenario:
         if span is None:
             found.append(_row(row, place))
         else:
-            ports = _sample(span, row, place)
+            asked = _span(span, place)
+            ports = _sample(asked, row, place)
             one = {key: value for key, value in row.items() if key != "sample"}
             found += [_row({**one, "kind": f"{span[1]}:{port}"}, place) for port in ports]
-            notes.append(_sampled(span, ports))
+            notes.append(sampling.sentence(asked, ports))
     return Scenario(
         name=name,
         title=_text(table, "title", where, default=name),
@@ -116,24 +118,17 @@ def _scenario(name: str, table: dict[str, Any], where: str) -> Scenario:
     )
 
 
-def _sample(span: re.Match[str], row: dict[str, Any], where: str) -> tuple[int, ...]:
-    """The ports that stand for a range: both ends, and others evenly between them."""
-    first, last = int(span[2]), int(span[3])
+def _span(match: re.Match[str], where: str) -> sampling.Span:
+    first, last = int(match[2]), int(match[3])
     if not first < last <= 65535:
         raise ScenarioError(
-            f'{where}: kind: "{span[0]}": a range goes from a lower port to a higher, up to 65535'
+            f'{where}: kind: "{match[0]}": a range goes from a lower port to a higher, up to 65535'
         )
-    count = _number(row, "sample", where, range(2, 101)) or SAMPLE
-    count = min(count, last - first + 1)
-    return tuple(first + (last - first) * n // (count - 1) for n in range(count))
+    return sampling.Span(match[1], first, last)
 
 
-def _sampled(span: re.Match[str], ports: tuple[int, ...]) -> str:
-    total = int(span[3]) - int(span[2]) + 1
-    return (
-        f"{span[1].upper()} {span[2]} to {span[3]}: {len(ports)} of {total:,} ports were tried "
-        f"({', '.join(map(str, ports))}); a rule may treat the others differently"
-    )
+def _sample(span: sampling.Span, row: dict[str, Any], where: str) -> tuple[int, ...]:
+    return sampling.sampled(span, _number(row, "sample", where, range(2, 101)) or SAMPLE)
 
 
 def _row(table: dict[str, Any], where: str) -> Row:
