@@ -109,6 +109,16 @@ def _client(part: str, text: str) -> str:
     return text
 
 
+def platform(text: str) -> str:
+    from probe.advise.platforms import UnknownPlatform, load
+
+    try:
+        load(text)
+    except UnknownPlatform as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def hops(text: str) -> int:
     return int(number(text, 1, 64, "a number", int))
 
@@ -146,6 +156,15 @@ def add_reports(parser: argparse.ArgumentParser, without: Container[str] = ()) -
         parser.add_argument(
             f"--{form}", metavar="FILE|-", help=f"{help}; for - the table goes to stderr"
         )
+
+
+def add_advice(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--advise",
+        type=platform,
+        metavar="PLATFORM",
+        help="end with the rules that are missing, for this firewall (`probe advise --list`)",
+    )
 
 
 def places(options: argparse.Namespace) -> dict[str, str]:
@@ -226,6 +245,8 @@ def passed_on(options: argparse.Namespace) -> list[str]:
         passed.append(f"--fresh={options.fresh}")
     if options.alias:
         passed.append(f"--alias={options.alias}")
+    if getattr(options, "advise", None):
+        passed.append(f"--advise={options.advise}")
     passed += [
         f"--{flag}"
         for flag in ("verbose", "quiet", "strict", "sizes", "inspect")

@@ -69,7 +69,9 @@ def _values(action: argparse.Action) -> Values:
     if action.choices is not None:
         return Values(tuple(map(str, action.choices)))
     metavar = str(action.metavar or "")
-    known = {"KIND,…": "kind", "KIND": "kind", "NAME|FILE": "scenario"}.get(metavar, action.dest)
+    known = {"KIND,…": "kind", "KIND": "kind", "NAME|FILE": "scenario", "PLATFORM": "platform"}.get(
+        metavar, action.dest
+    )
     words = _names().get(known, tuple)()
     file = "FILE" in metavar or metavar in ("BEFORE", "AFTER")
     return Values(words, several="…" in metavar, file=file)
@@ -79,12 +81,14 @@ def _values(action: argparse.Action) -> Values:
 def _names() -> dict[str, Callable[[], tuple[str, ...]]]:
     """What is a list of ours and no choice of argparse's, because a file will do as well."""
     from agent.wire import KINDS
+    from probe.advise.platforms import names as platforms
     from probe.lab_firewall import firewall_names
     from scenarios import names
 
     return {
         "kind": lambda: tuple(kind for kind in KINDS if "noise" not in kind),
         "scenario": names,
+        "platform": platforms,
         "firewall": lambda: tuple(firewall_names()),
     }
 

@@ -8,6 +8,7 @@ NAMES = (
     "trace",
     "state",
     "watch",
+    "advise",
     "lab",
     "show",
     "diff",

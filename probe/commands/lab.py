@@ -45,6 +45,7 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     lab.add_argument("-6", dest="family", action="store_const", const=6, default=4, help="use IPv6")
     arguments.add_test(lab)
     arguments.add_reports(lab)
+    arguments.add_advice(lab)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from probe import arguments, output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
+    from probe.result import RunResult
     from probe.run import Request
 
 EPILOG = """\
@@ -43,6 +45,7 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     arguments.add_test(run_)
     arguments.add_reports(run_)
+    arguments.add_advice(run_)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -73,6 +76,7 @@ def run(options: argparse.Namespace) -> int:
         return output.fail(output.WRONG, error)
     with output.uninterrupted():
         written = output.deliver(finished.result, places, options)
+        _advise(finished.result, places, options.advise)
     return exit_code(finished) if written or finished.interrupted else output.WRONG
 
 
@@ -108,3 +112,14 @@ def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request
             client=Client(options.principal, options.realm),
         ),
     )
+
+
+def _advise(result: RunResult, places: dict[str, str], platform: str | None) -> None:
+    """The rules that are missing, behind the table."""
+    if platform is None:
+        return
+    from probe.advise import text
+
+    if text.wanting(result):
+        stream = sys.stderr if "-" in places.values() else sys.stdout
+        output.say(f"\n{text.rules(result, platform)}", stream)
