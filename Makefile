@@ -2,7 +2,7 @@
 # The rest is fetched on first use: nftables from the distribution, Python packages into .venv.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fuzz soak clean root nft peers namespaces
+.PHONY: help demo test check bench fuzz soak clean root nft peers namespaces masked
 
 export PATH := $(PATH):/usr/sbin:/sbin# a plain `su` leaves nft's directory out
 
@@ -19,9 +19,9 @@ BIN := .venv/bin
 READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
-TEST_PACKAGES := chromium fish fonts-dejavu-core ike-scan krb5-admin-server krb5-kdc krb5-user \
-	libstrongswan-standard-plugins poppler-utils prometheus samba-ad-dc samba-ad-provision \
-	strongswan-charon strongswan-swanctl tshark zsh
+TEST_PACKAGES := chromium dbus firewalld fish fonts-dejavu-core ike-scan iptables krb5-admin-server \
+	krb5-kdc krb5-user libstrongswan-standard-plugins poppler-utils prometheus samba-ad-dc \
+	samba-ad-provision strongswan-charon strongswan-swanctl tshark ufw zsh
 # Unpacked only: to Debian, libreswan and strongSwan exclude each other.
 LIBRESWAN := .venv/libreswan
 EXAMPLES ?= 3000
@@ -78,7 +78,12 @@ root:
 nft:
 	@command -v nft >/dev/null || { $(call apt,nftables); }
 
-peers: $(LIBRESWAN)
+# What is installed for a test must not become this machine's own firewall at its next start.
+masked:
+	@[ "$$(id -u)" -ne 0 ] || command -v firewalld >/dev/null || { \
+		mkdir -p /etc/systemd/system; ln -sf /dev/null /etc/systemd/system/firewalld.service; }
+
+peers: masked $(LIBRESWAN)
 	@missing=$(call missing,$(TEST_PACKAGES)); [ -z "$$missing" ] || { $(call apt,$$missing); }
 
 $(LIBRESWAN): | $(READY)
