@@ -2,7 +2,7 @@
 # The rest is fetched on first use: nftables from the distribution, Python packages into .venv.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fuzz soak clean root nft peers namespaces masked
+.PHONY: help demo test check bench fuzz soak dist clean root nft peers namespaces masked
 
 export PATH := $(PATH):/usr/sbin:/sbin# a plain `su` leaves nft's directory out
 
@@ -19,9 +19,10 @@ BIN := .venv/bin
 READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
-TEST_PACKAGES := chromium dbus firewalld fish fonts-dejavu-core ike-scan iptables krb5-admin-server \
-	krb5-kdc krb5-user libstrongswan-standard-plugins poppler-utils prometheus samba-ad-dc \
-	samba-ad-provision strongswan-charon strongswan-swanctl tshark ufw zsh
+TEST_PACKAGES := chromium dbus faketime firewalld fish fonts-dejavu-core ike-scan iptables \
+	krb5-admin-server krb5-kdc krb5-user libcap2-bin libstrongswan-standard-plugins poppler-utils \
+	prometheus samba-ad-dc samba-ad-provision strace strongswan-charon strongswan-swanctl systemd \
+	tshark ufw zsh
 # Unpacked only: to Debian, libreswan and strongSwan exclude each other.
 LIBRESWAN := .venv/libreswan
 EXAMPLES ?= 3000
@@ -37,6 +38,7 @@ help:
 	@echo "             hour; make check takes 100)"
 	@echo "make soak    random firewalls against an oracle, CASES of them ($(CASES)), drawn by SEED;"
 	@echo "             then RUNS over a path that loses packets ($(RUNS)) (root)"
+	@echo "make dist    dist/ipsec-probe.pyz: agent and probe in one file, for a host with Python alone"
 	@echo "make clean   remove what make has made"
 
 # A verdict of "not as expected" (1) is what this firewall is for; anything worse is an error.
@@ -64,6 +66,9 @@ fuzz: $(READY)
 soak: root nft namespaces $(READY)
 	$(BIN)/python tests/soak.py --cases $(CASES) $(if $(SEED),--seed $(SEED))
 	$(BIN)/python tests/soak.py --loss --runs $(RUNS)
+
+dist: $(READY)
+	$(BIN)/python packaging/make_dist.py dist/ipsec-probe.pyz
 
 clean:
 	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

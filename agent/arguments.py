@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import textwrap
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 _CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")
@@ -34,15 +35,16 @@ class Parser(argparse.ArgumentParser):
 
     def _meant(self, message: str) -> str:
         if choice := _CHOICE.search(message):
-            return _like(choice[1], re.findall(r"[^\s',]+", choice[2]))
+            return like(choice[1], re.findall(r"[^\s',]+", choice[2]))
         if unknown := _UNKNOWN.search(message):
             options = [name for action in self._actions for name in action.option_strings]
-            return _like(unknown[1], options)
+            return like(unknown[1], options)
         return ""
 
 
-def _like(word: str, known: list[str]) -> str:
+def like(word: str, known: Iterable[str]) -> str:
+    """``; did you mean …?``, or nothing where no known word is like it."""
     from difflib import get_close_matches
 
-    close = get_close_matches(word, known, n=1)
+    close = get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""

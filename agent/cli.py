@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import ipaddress
-import logging
+import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from agent import __version__
-from agent.arguments import Parser
+from agent import __version__, journal, settings
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
-    from agent.daemon import Config, Daemon
+    from agent.daemon import Config
     from agent.keyring import KeyFiles, Keyring, NamedKey
 
-USELESS = 3  # the exit code of an agent that stops because it cannot work
+NOT_RUNNING = 3
 MOST = 1e12
 
 LIMITS = (
@@ -44,33 +41,76 @@ the near host once, then run there:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 stopped; 2 the command line or a file is wrong; 3 it cannot work here."""
-    options = parser().parse_args(arguments)
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    try:
+    """Exit codes: 0 stopped; 2 the command line or a file is wrong; 3 it cannot work here.
+
+    With ``--status``: 0 it runs, 3 it does not.
+    """
+    with ExitStack() as stack:
         try:
+            options = settings.parse(parser(), arguments)
+            journal.begin(sys.stderr, as_json=options.log == "json")
+            if options.status:
+                return _status(options)
             from agent import keyring
+            from agent.linux import keeper, privileges
 
             files = keyring.find_files(options.key, options.keys, os.environ)
+
+            def keep(named_key: bytes) -> NamedKey:
+                from agent import invite
+
+                key, theirs = named_key[: keeper.KEY], named_key[keeper.KEY :].decode()
+                name = options.pair or theirs
+                return invite.keep(files.directory, name, key, replace=bool(options.pair))
+
+            user = privileges.user(options.user)
+            hands = keeper.Hands((lambda _: files.load(), keeper.open_tracking, keep))
+            if user is not None:  # before the imports that it has no use for
+                writer = privileges.ROOT if options.pair is not None else user
+                hands = keeper.Keeper(writer, hands)
+                stack.callback(hands.close)
             config = _config(options, files)
         except (AgentError, ValueError) as error:
-            print(f"probe-agent: {error}", file=sys.stderr)
-            return 2
-        return _serve(config, _Pairing(files, options.pair))
-    except KeyboardInterrupt:
-        return 0
+            return _fail(2, error)
+        except KeyboardInterrupt:
+            return 0
+        try:
+            from agent.serve import serve
+
+            return serve(config, user, hands, files, options.pair is not None, _say)
+        except AgentError as error:
+            return _fail(3, error)
+        except KeyboardInterrupt:
+            return 0
 
 
-def _say(text: str) -> None:
+def _fail(code: int, error: Exception) -> int:
+    print(f"probe-agent: {error}", file=sys.stderr)
+    return code
+
+
+def _status(options: argparse.Namespace) -> int:
+    from agent import status
+    from agent.ledger import state_directory
+
+    try:
+        found = status.ask(status.place(state_directory(os.environ), options.port))
+    except AgentError as error:
+        return _fail(NOT_RUNNING, error)
+    _say(json.dumps(found) if options.json else status.render(found), name="")
+    return 0
+
+
+def _say(text: str, name: str = "probe-agent: ") -> None:
     """To whoever still reads it: an agent whose output was closed serves on."""
     try:
-        print(f"probe-agent: {text}", flush=True)
+        print(f"{name}{text}", flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = Parser(
+def parser() -> settings.Parser:
+    parser = settings.Parser(
         prog="probe-agent",
         description="The far end of the firewall test: answers what `probe run` asks, and sends "
         "test packets back to the host that asked, to no other.",
@@ -99,6 +139,29 @@ def parser() -> argparse.ArgumentParser:
         help="show a code with which one operator can make a key, once and within ten minutes; "
         "kept under NAME in place of the key that was there (default: what they call themselves)",
     )
+    parser.add_argument(
+        "--user",
+        metavar="NAME",
+        help="whom root becomes once the sockets are open (default: probe-agent where this host "
+        "has such a user, else nobody; root to stay root)",
+    )
+    parser.add_argument(
+        "--log",
+        choices=("text", "json"),
+        default="text",
+        help="the log's form, on standard error (default: text, key=value)",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"options from a TOML file (default: {settings.DEFAULT}, where it exists)",
+    )
+    parser.add_argument(
+        "--status",
+        action="store_true",
+        help="what a running agent does (that of --port); exit code 0 it runs, 3 it does not",
+    )
+    parser.add_argument("--json", action="store_true", help="with --status: as one JSON object")
     limits = parser.add_argument_group("limits, for each session")
     for name, kind, default, help_ in LIMITS:
         limits.add_argument(
@@ -174,109 +237,3 @@ def _ring(files: KeyFiles, *, pairing: bool) -> Keyring:
         f"  (Or start it with --pair, and copy nothing.)"
     )
     return Keyring((NamedKey(SHARED, key),))
-
-
-def _serve(config: Config, pairing: _Pairing) -> int:
-    import asyncio
-
-    try:
-        return asyncio.run(_run(config, pairing))
-    except AgentError as error:
-        print(f"probe-agent: {error}", file=sys.stderr)
-        return 3
-
-
-def _place(config: Config) -> str:
-    return f"{config.listen or 'every address'}, TCP {config.port}"
-
-
-def _no_listening(config: Config, error: OSError) -> str:
-    """Why not, and what to do."""
-    # asyncio wraps the system's own words in a sentence of its own
-    why = os.strerror(error.errno) if error.errno else str(error)
-    advice = {
-        errno.EADDRINUSE: "Is an agent running already? Else choose another --port (and the same "
-        "for `probe run`)",
-        errno.EADDRNOTAVAIL: "No interface of this host has that address: look at `ip address`, "
-        "or leave --listen out",
-        errno.EACCES: "A port below 1024 takes root or CAP_NET_BIND_SERVICE: choose another --port",
-    }.get(error.errno or 0, "Look at --listen and --port")
-    return f"cannot listen on {_place(config)}: {why}. {advice}"
-
-
-async def _run(config: Config, pairing: _Pairing) -> int:
-    import asyncio
-
-    from agent.daemon import Daemon
-    from agent.ledger import Ledger, state_directory
-
-    ledger = Ledger(state_directory(os.environ) / "flows.sqlite")
-    for trouble in ledger.news():
-        print(f"probe-agent: {trouble}", file=sys.stderr)
-    daemon = Daemon(config, ledger)
-    try:
-        await daemon.start()
-    except OSError as error:
-        raise AgentError(_no_listening(config, error)) from error
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, _reread, daemon, pairing.files)
-    _say(f"{__version__} listens on {_place(config)}")
-    useless = False
-
-    def give_up() -> None:
-        nonlocal useless
-        useless = True
-        stopping.set()
-
-    pairing.begin(daemon, config, give_up)
-    await stopping.wait()
-    await daemon.stop()
-    return USELESS if useless else 0
-
-
-def _reread(daemon: Daemon, files: KeyFiles) -> None:
-    """What cannot be used leaves the old keys in force: a slip shall lock nobody out."""
-    try:
-        daemon.take(files.load())
-    except AgentError as error:
-        print(f"probe-agent: the keys stay as they were: {error}", file=sys.stderr)
-    else:
-        _say(f"read the keys again: {len(daemon.ring)}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Pairing:
-    """``name``: as --pair has it, "" for whatever they call themselves, None for no pairing."""
-
-    files: KeyFiles
-    name: str | None
-
-    def begin(self, daemon: Daemon, config: Config, stop: Callable[[], None]) -> None:
-        if self.name is None:
-            return
-
-        def over() -> None:
-            if not len(daemon.ring):  # nobody could ever come in
-                stop()
-
-        from agent.pairing import LIFETIME
-
-        code = daemon.invite(self._keep, _say, over)
-        port = f" --port {config.port}" if config.port != 5088 else ""
-        host = config.listen or os.uname().nodename
-        _say(
-            f"pairing code: {code} (for one use, within {LIFETIME / 60:g} minutes)\n"
-            f"  On the near host:\n"
-            f"    probe run --peer {host}{port} --code {code}"
-        )
-
-    def _keep(self, theirs: str, key: bytes) -> NamedKey:
-        from agent import invite
-
-        directory = self.files.directory
-        kept = invite.keep(directory, self.name or theirs, key, replace=bool(self.name))
-        _say(f"the key of {kept.name} is {directory / kept.name}")
-        return kept

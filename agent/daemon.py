@@ -9,20 +9,23 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agent import __version__
+from agent import __version__, journal, status, tally
 from agent.control import (
     PROTOCOL,
     STOPPED,
     AnyMessage,
+    Close,
     Decoder,
     Hello,
     Oops,
     Open,
+    Opened,
     Seen,
     Welcome,
     encode,
@@ -34,6 +37,7 @@ from agent.invite import Invitation
 from agent.keyring import Keyring, NamedKey, identifier
 from agent.ledger import Ledger
 from agent.limits import OverLimit
+from agent.linux import privileges
 from agent.linux.doorway import Doorway
 from agent.linux.host import Host
 from agent.linux.line import Line, Writer
@@ -49,7 +53,7 @@ IDLE_SECONDS = 120.0  # a run asks something at least this often
 CLOSE_SECONDS = 1.0
 WRITE_SECONDS = 1.0  # flows that are seen this close together are written down together
 
-log = logging.getLogger("probe-agent")
+log = logging.getLogger(journal.NAME)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -70,20 +74,29 @@ class Daemon:
         self._config = config
         self._ledger = ledger
         self._host = Host()
-        self._sessions: dict[asyncio.Task[None], NamedKey] = {}
+        self._sessions: dict[asyncio.Task[None], tuple[NamedKey, tally.Session]] = {}
+        self._totals = tally.Totals()
         self._door = Door(config.ring, self._accept)
         self._invitation: Invitation | None = None
         self._vigil = Vigil()
         self._doorway: Doorway | None = None
         self._callers: set[asyncio.Task[None]] = set()  # who came in by the doorway
         self._writing = False
+        self._began = asyncio.get_running_loop().time()
 
-    async def start(self) -> None:
-        """Listens. OSError when the port is taken; AgentError without the privilege to work."""
+    def open(self) -> None:
+        """What is better had as root. AgentError without the privilege to work."""
         try:
             self._host.open()
         except OSError as error:
             raise AgentError(no_sockets(Side.FAR, error)) from error
+
+    def read_tracking_by(self, opened: Callable[[], int]) -> None:
+        """``opened`` gives a descriptor of the host's connection tracking in our stead."""
+        self._host.open_tracking = opened
+
+    async def start(self) -> None:
+        """Listens, after :meth:`open`. OSError when the port is taken."""
         asyncio.get_running_loop().set_exception_handler(_note_trouble)
         self._door.open(self._config.listen, self._config.port)
         self._host.keep_vigil(self._glimpsed)
@@ -128,7 +141,7 @@ class Daemon:
         if self._doorway is not None:
             self._doorway.take_keys(self._keys())
             self._host.control = self._doorway.known
-        for task, key in self._sessions.items():
+        for task, (key, _) in self._sessions.items():
             if ring.find(key.id) is None:
                 log.warning("the key of %s was revoked: its session is ended", key.name)
                 task.cancel(f"the key {key.name} was revoked at the agent")
@@ -145,6 +158,27 @@ class Daemon:
         for crossed, flows in self._vigil.take(asyncio.get_running_loop().time()).items():
             if flows:
                 self._ledger.seen(flows, moment(), crossed=crossed)
+
+    def status(self) -> status.Status:
+        """For :mod:`agent.status`."""
+        now = asyncio.get_running_loop().time()
+        captured, dropped = self._host.captured()
+        place = self._config.listen or "every address"
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "user": privileges.own_name(),
+            "listens": f"{place}, TCP {self._config.port}",
+            "uptime": now - self._began,
+            "keys": sorted({key.name for key in self.ring}),
+            "limits": {"sessions": self._config.sessions, **asdict(self._config.limits)},
+            "sessions": [told.line(now) for _, told in self._sessions.values()],
+            "totals": asdict(self._totals),
+            "held": self._totals.held,
+            "captured": captured,
+            "capture_dropped": dropped,
+            "memory_kib": status.memory_kib(),
+        }
 
     async def stop(self) -> None:
         """Ends all sessions; their far shots stop at once."""
@@ -182,7 +216,6 @@ class Daemon:
         peer = plain(writer.get_extra_info("peername")[0])
         refusal: Oops | None = None
         if not self._allowed(peer):
-            log.warning("%s is not allowed here (--allow)", peer)
             refusal = Oops(
                 "denied",
                 f"the agent does not allow {peer}. On the far host, start it with --allow {peer}, "
@@ -194,27 +227,44 @@ class Daemon:
                 "the agent has as many sessions as it serves at once (its --max-sessions, "
                 f"{self._config.sessions}); try again soon",
             )
+        told = tally.Session(peer, asyncio.get_running_loop().time(), key.name)
         if refusal is None:
-            self._sessions[task] = key
+            self._sessions[task] = key, told
+        reason: str | None = None
         try:
             streams = reader, writer
-            session = _Session(self._config, self._host, self._ledger, streams, peer, key, patience)
+            session = _Session(self._config, self._host, self._ledger, streams, told, patience)
             await (session.refuse(refusal) if refusal else session.run())
         except ControlError as error:
-            log.warning("%s: session ended: %s", peer, error)
-            session.say(Oops("bad", str(error)))
+            told.outcome, reason = "bad", str(error)
+            session.say(Oops("bad", reason))
         except TimeoutError:
-            log.warning("%s: session ended: it said nothing for too long", peer)
+            told.outcome, reason = "silent", "it said nothing for too long"
         except OSError as error:
-            log.warning("%s: the connection broke: %s", peer, error)
+            told.outcome, reason = "broken", str(error)
         except asyncio.CancelledError as end:
-            session.say(Oops(STOPPED, str(end) or "the agent was stopped"))
+            told.outcome, reason = "stopped", str(end) or None
+            session.say(Oops(STOPPED, reason or "the agent was stopped"))
         except Exception as error:  # noqa: BLE001 - one session's end must not be the others'
-            log.error("%s: session ended by a fault of ours: %s", peer, in_one_line(error))
-            session.say(Oops("bad", f"a fault in the agent: {in_one_line(error)}"))
+            told.outcome, reason = "fault", in_one_line(error)
+            session.say(Oops("bad", f"a fault in the agent: {reason}"))
         finally:
             self._sessions.pop(task, None)
+            if refusal:
+                self._totals.refused += 1
+                journal.event("refused", logging.WARNING, peer=peer, key=key.name, why=refusal.code)
+            else:
+                self._note(told, reason)
             await self._end(writer)
+
+    def _note(self, told: tally.Session, reason: str | None) -> None:
+        """The one line about a session."""
+        self._totals.add(told)
+        level = logging.INFO if reason is None else logging.WARNING
+        line = told.line(asyncio.get_running_loop().time())
+        journal.event("session", level, **line, reason=reason)
+        for trouble in self._ledger.news():
+            log.warning("%s", trouble)
 
     def _allowed(self, peer: str) -> bool:
         if not self._config.allow:
@@ -239,20 +289,17 @@ class _Session:
         host: Host,
         ledger: Ledger,
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter | Writer],
-        peer: str,
-        key: NamedKey,
+        told: tally.Session,
         patience: float,
     ) -> None:
         """``patience``: seconds for the first words."""
         self._patience = patience
         self._config = config
         self._reader, self._writer = streams
-        self._peer = peer
-        self._key = key
+        self._peer = told.peer
+        self._told = told
         self._address = plain(self._writer.get_extra_info("sockname")[0])
-        self._ledger = ledger
         self._station = Station(Side.FAR, host, ledger, self._report, self._show, config.limits)
-        self._seen = 0
 
     async def run(self) -> None:
         """Until it hangs up, or its time is over."""
@@ -263,7 +310,7 @@ class _Session:
         except TimeoutError:
             if not whole.expired():
                 raise
-            log.warning("%s: session ended: %g s are over (--max-seconds)", self._peer, seconds)
+            self._told.outcome = "overtime"
             self.say(Oops(STOPPED, f"the agent ends a session after {seconds:g} s (--max-seconds)"))
 
     async def _converse(self) -> None:
@@ -285,10 +332,7 @@ class _Session:
                 await self._writer.drain()
         finally:
             self._station.close()
-            if greeted:
-                log.info("%s: session ended, %d sightings", self._peer, self._seen)
-                for trouble in self._ledger.news():
-                    log.warning("%s", trouble)
+            self._told.strangers = self._station.strangers
 
     async def refuse(self, why: Oops) -> None:
         """Hears the greeting first: what is closed with words unread takes its own along."""
@@ -310,13 +354,7 @@ class _Session:
                 )
             )
             return False
-        log.info(
-            "%s: session of %s, key %s, version %s",
-            self._peer,
-            _in_line(message.name),
-            self._key.name,
-            _in_line(message.version),
-        )
+        self._told.host, self._told.version = _short(message.name), _short(message.version)
         mtu = interface_mtu(self._peer)
         name = socket.gethostname()
         limits, sessions = self._config.limits, self._config.sessions
@@ -332,15 +370,21 @@ class _Session:
         ):
             return Oops("denied", "shots go to the address that asked for them, to no other")
         try:
-            return self._station.handle(message)
+            answer = self._station.handle(message)
         except OverLimit as error:
             return Oops("denied", str(error))
         except AgentError as error:
             log.error("%s: %s", self._peer, error)
             return Oops("bad", f"far: {error}")
+        if isinstance(message, Open) and isinstance(answer, Opened):
+            self._told.opened(message, answer.facts)
+            self._told.outcome = "hung-up"  # unless it says goodbye
+        elif isinstance(message, Close):
+            self._told.outcome = "closed"
+        return answer
 
     def _report(self, sightings: list[Sighting]) -> None:
-        self._seen += len(sightings)
+        self._told.saw(sightings)
         self.say(Seen(sightings))
 
     def _show(self, packets: list[Kept]) -> None:
@@ -359,8 +403,8 @@ def _note_trouble(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     log.error("a fault in the agent: %s", what)
 
 
-def _in_line(text: str) -> str:
-    """What the other end calls itself, as one short line of a log."""
+def _short(text: str) -> str:
+    """What the other end calls itself, as a word of a log."""
     return "".join(character if character.isprintable() else "?" for character in text[:64])
 
 

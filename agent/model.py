@@ -181,6 +181,7 @@ class Facts:
     nameless: tuple[int, ...] = ()  # checks whose shots came, it seems, from a port not their own
     strangers: int = 0  # packets that came in on our ports and are not ours, or malformed
     duplicates: int = 0  # shots of ours seen more than once at one point
+    interrupted: str = ""  # this host was deaf or mute for a while: "lost its address 10.0.0.1"
     troubles: tuple[str, ...] = ()  # one sentence each
 
 

@@ -187,13 +187,12 @@ class Recogniser:
         tag = self.by_port(packet, outgoing)
         if tag is not None:
             return tag
+        if packet.protocol == UDP:
+            return self._by_initiator(packet, outgoing)
         for kind in self.codecs.values():
-            if kind.stream or kind.protocol(packet.family) != packet.protocol:
+            if kind.stream or kind.port is not None:
                 continue
-            if kind.port is not None:
-                tag = self._by_initiator(packet, outgoing)
-                if tag is not None:
-                    return tag
+            if kind.protocol(packet.family) != packet.protocol:
                 continue
             mine = [c.number for c in self.checks.values() if c.kind == kind.name]
             tag = kind.quoted(self.keys, mine, packet.payload)
@@ -205,7 +204,7 @@ class Recogniser:
         """By the initiator SPI, which the answer to a request repeats."""
         # Behind a marker on port 4500; an SPI begins like one once in four thousand million.
         at = len(NON_ESP_MARKER) if packet.payload.startswith(NON_ESP_MARKER) else 0
-        tag = tag_of_spi(self.keys, packet.payload[at : at + 8])
+        tag = tag_of_spi(self.keys, packet.payload[at : at + 8], self.checks)
         check = self.checks.get(tag.check) if tag else None
         if tag is None or check is None:
             return None

@@ -50,6 +50,7 @@ from agent.ledger import Ledger, Moment, Tuple5
 from agent.limits import Bucket, granted
 from agent.linux import conntrack
 from agent.linux.host import Host
+from agent.linux.outage import Outlook
 from agent.model import (
     OVER_RATION,
     Check,
@@ -91,6 +92,7 @@ class Station:
     """
 
     engine: Engine
+    _outlook: Outlook
 
     def __init__(
         self,
@@ -121,6 +123,7 @@ class Station:
         self._joined = False
         self._base = (0, 0, 0, 0)
         self._troubles: list[str] = []
+        self.strangers = 0  # of the runs that are over
 
     # -- messages ----------------------------------------------------------------------------
 
@@ -182,9 +185,11 @@ class Station:
             keep=message.keep,
         )
         priors = self._priors(message)
+        self._outlook = Outlook(message.local, message.peer)
         try:
             self._host.join(self)
         except OSError as error:
+            self._outlook.close()
             raise AgentError(no_sockets(self.side, error)) from error
         self._joined = True
         self._base = self._counters()
@@ -223,6 +228,7 @@ class Station:
             nameless=tuple(sorted(self.engine.nameless)),
             strangers=self.engine.strangers + malformed - self._base[3],
             duplicates=self.engine.duplicates,
+            interrupted=self._outlook.trouble(),
             troubles=(*self._troubles, *self._left_out(), *self._ledger.troubles),
         )
 
@@ -329,7 +335,7 @@ class Station:
     def _priors(self, message: Open) -> list[Prior]:
         now = moment()
         found: list[Prior] = []
-        tracked = conntrack.between(message.local, message.peer) if conntrack.count() else []
+        tracked = self._tracked(message) if conntrack.count() else []
         for check in message.checks:
             flow = self._tuple(check, message.peer) if check.flow is Flow.NEW else None
             if flow is None:
@@ -342,6 +348,16 @@ class Station:
                 if known is not None and known[0] <= message.state_timeout:
                     found.append(Prior(check.number, known[0], known[1], crossed))
         return found
+
+    def _tracked(self, message: Open) -> list[conntrack.Tracked]:
+        try:
+            return conntrack.between(message.local, message.peer, self._host.open_tracking)
+        except PermissionError:
+            self._troubles.append(
+                "this host's own connection tracking is for root to read; what it let in before "
+                "this program began to look may be called pass"
+            )
+            return []
 
     def _remember(self) -> None:
         """What crossed; and what left here, which may have opened whatever it met on its way."""
@@ -365,6 +381,7 @@ class Station:
         if not self._joined:
             return
         self._joined = False
+        self.strangers += self.engine.strangers + self._host.malformed - self._base[3]
         self.engine.stop()
         self.flush()
         for timer in (self._timer, self._flush_timer):
@@ -372,6 +389,7 @@ class Station:
                 timer.cancel()
         self._timer = self._flush_timer = None
         self._remember()
+        self._outlook.close()
         self._host.leave(self)
 
 

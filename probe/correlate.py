@@ -265,6 +265,8 @@ class _Case:
                 f"{len(delivered)} of {words.count(len(left))} were seen at {target(check)} when "
                 "the run ended: what became of the others is not known",
             )
+        if share < SOUND and self._interrupted():
+            return Judgement(Outcome.UNOBSERVED, self._interrupted())
         if share < SOUND:
             wanted = max(0, 12 - len(left))
             return Judgement(Outcome.LOSSY, words.lossy(check, left, arrived, delivered), wanted)
@@ -286,6 +288,9 @@ class _Case:
         sink = target(check)
         told = next((t.target_refused or t.refused for t in left if t.refused is not None), None)
         facts = self.evidence.facts(sink)
+        interrupted = self._interrupted()
+        if interrupted and (told is None or words.says_unreachable(told)):
+            return Judgement(Outcome.UNOBSERVED, interrupted)
         if told is not None and not self._hidden(check):
             own = self.evidence.near_address if sink is Side.NEAR else self.evidence.far_address
             if facts and not facts.capture_dropped and told.icmp and told.icmp.sender == own:
@@ -329,6 +334,16 @@ class _Case:
             return Judgement(Outcome.LOST, words.too_large(check, left, smaller), wanted)
         cause = words.lost(check, left, self.carried.refusers(check.direction))
         return Judgement(Outcome.LOST, cause, wanted)
+
+    def _interrupted(self) -> str:
+        """Which host was not itself for a while; "" where both were, as far as they know."""
+        for side in Side:
+            facts = self.evidence.facts(side)
+            if facts is not None and facts.interrupted:
+                return (
+                    f"{side} {facts.interrupted} during the run: what was silent then says nothing"
+                )
+        return ""
 
     def _hidden(self, check: Check) -> bool:
         """A new flow to a host behind NAT can be addressed to the translated address alone."""

@@ -92,6 +92,8 @@ class Openings:
                 return words.opened_by_run(check)
             if not any(track.left for track in tracks):
                 continue
+            if self._deaf(target(other)):
+                return words.opened_unseen(check)
             if self._tracked(target(check)):
                 return words.opened_at_host(check)
             if not self._one_router(check):
@@ -105,6 +107,10 @@ class Openings:
     def _tracked(self, side: Side) -> bool:
         facts = self._evidence.facts(side)
         return facts is not None and facts.tracked > 0
+
+    def _deaf(self, side: Side) -> bool:
+        facts = self._evidence.facts(side)
+        return facts is not None and bool(facts.interrupted)
 
     def _one_router(self, check: Check) -> bool:
         """By the TTL that the check's own shots lost: at most one router, hence one firewall."""

@@ -287,6 +287,8 @@ class Conduct(Drive):
                     "the control messages of this measurement rode in packets of the same flow, "
                     "which keeps it alive: it can only be measured with a control connection"
                 )
+            if facts.interrupted:
+                return f"{side} {facts.interrupted} meanwhile"
             if facts.capture_dropped:
                 return f"{side}'s capture dropped {facts.capture_dropped} packets: it was blind"
         return ""

@@ -190,6 +190,12 @@ def refused(check: Check, told: Sighting, evidence: Evidence) -> str:
     return f"{_who(told.icmp.sender, evidence)} answered: {what}"
 
 
+def says_unreachable(told: Sighting) -> bool:
+    """A router that found nobody: what a host whose link is down looks like, and a reject rule."""
+    icmp = told.icmp
+    return icmp is not None and (icmp.type, icmp.code) in ((3, 0), (3, 1), (1, 0), (1, 3))
+
+
 def refused_in_its_name(check: Check, told: Sighting) -> str:
     """An ICMP error with the target's own address, and the target saw nothing arrive."""
     sink = target(check)
@@ -298,6 +304,15 @@ def opened_by_lost_prior(side: Side, prior: Prior) -> str:
     return (
         f"it arrived, but {prior.what} left {side} on the same addresses {_ago(prior)}; wherever "
         "that was dropped, a stateful firewall before that point may have let this in as part of it"
+    )
+
+
+def opened_unseen(check: Check) -> str:
+    back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
+    return (
+        f"it arrived, but this run's own {back} {_kind(check)} may have crossed before, while "
+        f"{origin(check)} could not see it, and a stateful firewall may have let this in as part "
+        "of it"
     )
 
 

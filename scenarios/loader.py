@@ -10,11 +10,14 @@ import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent.model import Fragmenting
 from scenarios import sampling
 from scenarios.model import CELLS, Cell, Expect, Row, Scenario, ScenarioError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _HERE = Path(__file__).parent
 
@@ -35,7 +38,17 @@ _LABEL_LENGTH = 40
 
 def names() -> tuple[str, ...]:
     """The scenarios that come with the program."""
-    return tuple(sorted(path.stem for path in _HERE.glob("*.toml")))
+    found = (entry.name for entry in _shelf().iterdir())
+    return tuple(sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+
+
+def _shelf() -> Traversable:
+    """Where they lie: a directory, or an archive in which the whole program comes."""
+    if _HERE.is_dir():
+        return _HERE
+    from importlib.resources import files  # slow to import
+
+    return files("scenarios")
 
 
 def load(name_or_path: str) -> Scenario:
@@ -45,14 +58,14 @@ def load(name_or_path: str) -> Scenario:
     …`` where it is not a scenario.
     """
     if name_or_path in names():
-        path = _HERE / f"{name_or_path}.toml"
-    else:
-        path = Path(name_or_path)
-        if not path.exists() and path.suffix != ".toml" and path.name == name_or_path:
-            raise ScenarioError(
-                f'unknown scenario "{name_or_path}"{_meant(name_or_path, names()) or "."} '
-                f"There are {', '.join(names())}; a file of your own works as well"
-            )
+        shelved = _shelf() / f"{name_or_path}.toml"
+        return _scenario(name_or_path, _parse(shelved), str(shelved))
+    path = Path(name_or_path)
+    if not path.exists() and path.suffix != ".toml" and path.name == name_or_path:
+        raise ScenarioError(
+            f'unknown scenario "{name_or_path}"{_meant(name_or_path, names()) or "."} '
+            f"There are {', '.join(names())}; a file of your own works as well"
+        )
     return _scenario(path.stem, _parse(path), str(path))
 
 
@@ -68,7 +81,7 @@ def _kinds() -> tuple[str, ...]:
     return KINDS
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse(path: Traversable) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

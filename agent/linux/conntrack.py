@@ -6,7 +6,8 @@ Read from /proc where the kernel offers it; on a host that tracks nothing there 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +34,21 @@ def count() -> int:
         return 0
 
 
-def between(local: str, remote: str) -> list[Tracked]:
-    """The entries of flows between two addresses, whoever opened them."""
+def open_table() -> int:
+    """A descriptor to read it by. PermissionError for all but root, OSError where there is none."""
+    return os.open(TABLE, os.O_RDONLY)
+
+
+def between(local: str, remote: str, opened: Callable[[], int] = open_table) -> list[Tracked]:
+    """The entries of flows between two addresses, whoever opened them.
+
+    Empty where the kernel offers no table. PermissionError where it is not for us to read.
+    """
     try:
-        with TABLE.open(encoding="ascii", errors="replace") as lines:
+        with open(opened(), encoding="ascii", errors="replace") as lines:
             return list(parse(lines, local, remote))
+    except PermissionError:
+        raise
     except OSError:
         return []
 

@@ -30,7 +30,7 @@ from agent.events import (
     Write,
 )
 from agent.inband.known import Known
-from agent.linux import sockets
+from agent.linux import conntrack, sockets
 from agent.linux.capture import Capture, wanted
 from agent.linux.glimpse import Glimpses
 from agent.linux.sockets import TCP, UDP
@@ -77,6 +77,7 @@ class Host:
         self._glimpses: Glimpses | None = None
         self.control = Known()
         self._pieces = Pieces()
+        self.open_tracking = conntrack.open_table  # another where this process is not the one to
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:

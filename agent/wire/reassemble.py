@@ -79,7 +79,7 @@ class Reassembler:
 
     def _forget(self, now: float) -> None:
         for key, parts in list(self._under_way.items()):
-            if now - parts.began <= KEEP_SECONDS:
+            if abs(now - parts.began) <= KEEP_SECONDS:  # a clock may be stepped back as well
                 return  # they stand in the order in which they began
             del self._under_way[key]
 

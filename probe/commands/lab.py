@@ -50,7 +50,14 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     import textwrap
+    from pathlib import Path
 
+    if not Path(__file__).exists():
+        return output.fail(
+            output.UNTESTED,
+            "probe lab starts programs of its own and is not part of the single file. Install "
+            "the program: pip install .",
+        )
     from probe.lab import LabError, firewall_names, load_firewall, run_lab
 
     try:

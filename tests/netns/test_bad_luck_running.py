@@ -112,7 +112,7 @@ def test_ctrl_c(make_lab: MakeLab, to_stdout: bool) -> None:
     assert outcomes(found, direction="outbound", flow="new")["esp"] == UNOBSERVED
     time.sleep(1.5)  # silence has to be listened to: the next shot was due after 1.1 s
     assert watch.count("far") == sent
-    wait_until(lambda: "session ended" in agent_log(lab), "the agent's word on it")
+    wait_until(lambda: " session " in agent_log(lab), "the agent's word on it")
     assert agent.poll() is None
 
 
@@ -143,7 +143,7 @@ def test_a_near_end_that_dies_stops_the_far_one(make_lab: MakeLab) -> None:
     run.process.kill()
     assert run.end().code == -signal.SIGKILL
     wait_until(lambda: descriptors(agent.pid) == idle, "the agent's sockets closed")
-    assert agent_log(lab).count("session ended, ") == 2
+    wait_until(lambda: agent_log(lab).count(" session ") == 2, "the agent's word on it")
 
 
 def test_a_reader_that_goes_away(make_lab: MakeLab) -> None:

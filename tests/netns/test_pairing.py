@@ -104,7 +104,7 @@ def test_the_whole_of_it_with_nothing_copied(hosts: Hosts) -> None:
     agent = hosts.agent()
     agent.hear("listens")
     assert hosts.probe(*SHORT).code == 0, "nor is one written later"
-    assert "key alice" in stopped(agent).err
+    assert "key=alice" in stopped(agent).err
     assert not (hosts.far / "key").exists()
 
 

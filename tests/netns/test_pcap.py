@@ -180,7 +180,7 @@ def test_an_interrupted_run_leaves_what_it_had(make_lab: MakeLab) -> None:
     assert sum(f.end == "far" for f in whole) >= FIRST_ROUND
     # TCP crosses there; of the rest near, which had not begun, has nothing to show.
     assert {f.comment.partition(",")[0] for f in whole if f.end == "near"} <= {"Kerberos"}
-    assert "session ended" in agent_log(lab)
+    wait_until(lambda: " session " in agent_log(lab), "the agent's word on it")
 
 
 def test_an_unwritable_place_is_refused_before_the_run(make_lab: MakeLab, tmp_path: Path) -> None:

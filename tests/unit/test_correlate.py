@@ -41,6 +41,49 @@ def test_three_silent_shots_are_too_few() -> None:
     assert more_shots(story.plan, story.evidence(), OUT)[1] >= 9
 
 
+@pytest.mark.parametrize("side", Side)
+def test_a_host_that_was_deaf_for_a_while_blames_nobody(side: Side) -> None:
+    story = esp_both_ways()
+    gone = Facts(interrupted="lost its address 10.1.0.2")
+    story.near, story.far = (gone, Facts()) if side is Side.NEAR else (Facts(), gone)
+    story.shots(1, 15)
+    story.shots(3, 15, arrived=6)
+    told = story.tell()
+    for number in (1, 3):
+        assert told[number].outcome is Outcome.UNOBSERVED
+        assert told[number].verdict is Verdict.ERROR
+        assert f"{side} lost its address 10.1.0.2 during the run" in told[number].cause
+
+
+def test_what_arrived_in_spite_of_it_and_what_was_forbidden_stays_so() -> None:
+    story = esp_both_ways()
+    story.far = Facts(interrupted="lost its link")
+    story.shots(1, 15)
+    story.refuse(1, 1)  # administratively prohibited: no link that is down says that
+    story.shots(3, 3, arrived=3)
+    told = story.tell()
+    assert told[1].outcome is Outcome.REFUSED
+    assert told[3].outcome is Outcome.DELIVERED
+
+
+def test_what_a_deaf_host_did_not_see_may_have_opened_the_way() -> None:
+    story = esp_both_ways()
+    story.near = Facts(interrupted="lost its link")
+    story.shots(1, 15)
+    story.shots(3, 3, arrived=3)
+    told = story.tell()
+    assert told[3].outcome is Outcome.STATE_POSSIBLE
+    assert "while near could not see it" in told[3].cause
+
+
+def test_a_host_that_nobody_found_while_its_link_was_down_is_no_refusal() -> None:
+    story = kerberos()
+    story.far = Facts(interrupted="lost its link")
+    story.shots(1, 15)
+    story.see(1, 1, Event.REFUSED, icmp=Icmp(3, 1, ROUTER))
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
+
+
 def test_a_lossy_path_needs_more_silence() -> None:
     story = Story(pair(1, "kerberos-udp", OUT, destination_port=88), pair(3, "icmp-echo", OUT))
     story.shots(1, 15)

@@ -80,6 +80,19 @@ def test_what_never_becomes_whole_is_forgotten() -> None:
     assert joiner.add(parts[-1], KEEP_SECONDS + 1.0) is None
 
 
+def test_a_clock_that_is_stepped_back_leaves_no_old_parts_behind() -> None:
+    """Else they would be joined, within the hour, to another packet that bears the same number."""
+    joiner = Reassembler()
+    _, old = cut4(payload=bytes(2304))
+    _, new = cut4()
+    assert joiner.add(old[0], 7200.0) is None
+    for part in new[:-1]:
+        assert joiner.add(part, 3600.0) is None
+    joined = joiner.add(new[-1], 3600.0)
+    assert joined is not None
+    assert joined.packet.endswith(PAYLOAD)
+
+
 def test_memory_is_bounded() -> None:
     joiner = Reassembler()
     for number in range(MOST * 2):

@@ -1,0 +1,57 @@
+"""What an agent has imported when it steps down from root, and what it never imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+BY_HAND = ("make_templates.py", "cli.py", "arguments.py", "__main__.py")  # not while it serves
+READY = """
+import sys
+from agent import cli, keys, serve, tls
+from agent.linux import privileges
+serve._have_all_at_hand(pairing=True)
+tls.context(bytes(32), server=True)
+print(*sys.modules)
+"""
+NEVER = ("scapy", "pyroute2", "tabulate", "rich", "probe", "scenarios", "multiprocessing")
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", READY], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def late_imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports only when a function of it runs."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import):
+                    yield from (alias.name for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    yield node.module
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted((ROOT / "agent").rglob("*.py")) if path.name not in BY_HAND],
+    ids=lambda path: path.name,
+)
+def test_nothing_is_left_to_import_when_its_own_files_are_out_of_reach(
+    path: Path, loaded: set[str]
+) -> None:
+    assert set(late_imports(path)) <= loaded
+
+
+def test_an_idle_agent_has_nothing_of_the_operators_end(loaded: set[str]) -> None:
+    assert not {name.partition(".")[0] for name in loaded} & set(NEVER)
