@@ -27,6 +27,7 @@ from agent.wire.templates import templates
 
 # Imported late elsewhere, because `probe` starts quicker without; see _have_all_at_hand.
 LATE = (
+    "agent.wire.ike_answer",
     "agent.wire.port",
     "concurrent.futures.thread",
     "cryptography.exceptions",
