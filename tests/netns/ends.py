@@ -15,6 +15,7 @@ from typing import Any
 
 from pyroute2 import netns
 
+from agent import status
 from probe.lab import Lab, environment, module
 
 Json = dict[str, Any]
@@ -91,6 +92,12 @@ def agent_log(lab: Lab) -> str:
     log = (lab.directory / "agent.log").read_text()
     assert "Traceback" not in log, log
     return log
+
+
+def in_session(lab: Lab) -> bool:
+    """Whether somebody whom the far agent has greeted is testing, by its own word."""
+    told = status.ask(status.place(lab.directory / "far" / "probe", 5088))
+    return any(session["host"] for session in told["sessions"])
 
 
 def result(said: Said) -> Json:

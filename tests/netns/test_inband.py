@@ -22,6 +22,7 @@ from tests.netns.ends import (
     Said,
     Watch,
     agent_log,
+    in_session,
     inside,
     outcomes,
     probe,
@@ -228,7 +229,7 @@ def test_an_agent_that_is_killed_ends_the_run_with_words(make_lab: MakeLab, tmp_
     key = write_key(lab)
     agent = start_agent(lab, key)
     running = start_probe(lab, key, "--json=-", "--control=inband", "--only=esp,nat-keepalive")
-    wait_until(lambda: "session of" in agent_log(lab), "a session")
+    wait_until(lambda: in_session(lab), "a session")
     agent.kill()
     said = running.end(60.0)
     found = result(said)
@@ -243,10 +244,10 @@ def test_near_that_is_interrupted_tells_the_agent(make_lab: MakeLab, tmp_path: P
     key = write_key(lab)
     start_agent(lab, key)
     running = start_probe(lab, key, "--json=-", "--control=inband", "--timeout=5")
-    wait_until(lambda: "session of" in agent_log(lab), "a session")
+    wait_until(lambda: in_session(lab), "a session")
     running.process.send_signal(signal.SIGINT)
     assert running.end(30.0).code == 130
-    wait_until(lambda: "session ended" in agent_log(lab), "the session's end")
+    wait_until(lambda: " session " in agent_log(lab), "the session's end")
 
 
 MASQUERADE = """
