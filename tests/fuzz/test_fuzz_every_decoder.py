@@ -12,7 +12,7 @@ import inspect
 import pkgutil
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence, Set
 from collections.abc import Callable as CallableType
 from enum import Enum
 from importlib import import_module
@@ -58,11 +58,13 @@ SHELLS = (
     "agent.daemon",
     "agent.door",
     "agent.invite",
+    "agent.ledger",
     "agent.station",
     "agent.__main__",
 )
 TOOLS = ("agent.wire.make_templates",)  # makes what is shipped, and is not run by a user
-SECRETS = (  # their octets are our own key
+SECRETS = (  # their octets are our own, a key for one
+    "agent.wire.ike.put",
     "agent.inband.box.derive",
     "agent.inband.box.turned",
     "agent.tls.context",
@@ -183,6 +185,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     Collection[bytes]: st.just(SHARED.markers),
     Iterable[bytes]: st.just([bytes(32), b"k" * 32]),
     Iterable[int]: st.lists(st.integers(0, 65_535), max_size=4).map(lambda more: [7, 8, *more]),
+    Container[int] | None: st.none() | st.frozensets(st.integers(0, 65_535), max_size=4),
     Set[Tag]: st.frozensets(tags, max_size=4),
     Iterable[Check]: st.just(plan().checks),
     Input: captured,  # what a run's engine is told at length: see test_fuzz_engine.py
@@ -197,6 +200,7 @@ NARROWER: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "agent.inband.carriers.message": {"box": boxes},
     "agent.inband.carriers.wrap": {"box": boxes},
     "agent.answers.Answers.answer": {"reply": replies},
+    "agent.recognise.Recogniser.heard": {"answer": replies},
     "agent.wire.ip.addresses": {"data": headers},
     "agent.wire.ip.dscp": {"header": headers},
     "agent.wire.fragment.split": {"hops": st.integers(0, 255), "protocol": st.integers(0, 255)},

@@ -67,6 +67,7 @@ def sightings(check: int) -> st.SearchStrategy[Sighting]:
         dscp=OCTET,
         translated=st.none() | st.tuples(st.booleans(), st.booleans()),
         backwards=st.booleans(),
+        says=TEXT,
     )
 
 
