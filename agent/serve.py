@@ -11,12 +11,13 @@ import errno
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from importlib import import_module
 
 from agent import __version__, journal, status
 from agent.daemon import Config, Daemon
-from agent.errors import AgentError
+from agent.errors import AgentError, in_one_line
 from agent.keyring import KeyFiles, Keyring, NamedKey
 from agent.ledger import Ledger, state_directory
 from agent.linux import privileges
@@ -95,6 +96,7 @@ class _Agent:
             desk.close()
             raise AgentError(_no_listening(config, error)) from error
         await desk.open(daemon.status)
+        sys.unraisablehook = _in_one_line
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -188,3 +190,9 @@ def _no_listening(config: Config, error: OSError) -> str:
         errno.EACCES: "A port below 1024 takes root or CAP_NET_BIND_SERVICE: choose another --port",
     }.get(error.errno or 0, "Look at --listen and --port")
     return f"cannot listen on {_place(config)}: {why}. {advice}"
+
+
+def _in_one_line(failure: sys.UnraisableHookArgs) -> None:
+    """What Python can tell nobody, as a TLS greeting that names a host in no ASCII."""
+    if failure.exc_value is not None:
+        log.warning("passed over: %s", in_one_line(failure.exc_value))

@@ -174,6 +174,23 @@ def test_strangers_at_the_door(far: Far) -> None:
     assert "it said nothing for too long" in agent_log(far.lab)
 
 
+def test_a_greeting_that_names_a_host_in_no_ascii(far: Far) -> None:
+    """Python tells nobody of it but standard error; the log has one line for it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    name = identifier(keys.load(far.key))
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
+    greeting = outgoing.read().replace(name.encode(), b"\xa9" * len(name))
+    with closing(connection(far.lab)) as link:
+        link.sendall(greeting)
+        while link.recv(1000):  # an alert
+            pass
+    log = agent_log(far.lab)
+    assert "passed over: UnicodeDecodeError" in log
+    assert "Exception ignored" not in log
+
+
 def turned_away(context: ssl.SSLContext, sock: socket.socket, name: str | None) -> bool:
     """In TLS 1.3 a client hears of it only when it reads."""
     try:
