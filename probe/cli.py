@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command(options)
     except KeyboardInterrupt:
         return output.fail(output.INTERRUPTED, "interrupted")
+    except BrokenPipeError:  # argparse prints the help, and its reader may be gone
+        output.silence(sys.stdout)
+        return 0
     except OSError as error:
         return output.fail(output.WRONG, f"cannot write the output: {error.strerror or error}")
     finally:

@@ -35,7 +35,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:
-        _silence(stream)
+        silence(stream)
 
 
 def say_above(text: str, stream: TextIO) -> None:
@@ -48,10 +48,11 @@ def flush(stream: TextIO) -> None:
     try:
         stream.flush()
     except OSError:
-        _silence(stream)
+        silence(stream)
 
 
-def _silence(stream: TextIO) -> None:
+def silence(stream: TextIO) -> None:
+    """Nobody reads it any more: what is still written goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -137,7 +138,7 @@ def emit(content: str | bytes) -> None:
         sys.stdout.buffer.write(_octets(content))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        _silence(sys.stdout)
+        silence(sys.stdout)
 
 
 def _octets(content: str | bytes) -> bytes:
