@@ -6,6 +6,7 @@ from agent.errors import WireError
 
 CONSTRUCTED = 0x20
 GENERAL_STRING = 0x1B
+DEEPEST = 32  # elements within each other; Kerberos messages have a dozen
 
 
 def length_octets(length: int) -> bytes:
@@ -37,37 +38,44 @@ def element(data: bytes, at: int = 0) -> tuple[int, int, int]:
     return tag, start, start + length
 
 
-def grown(data: bytes, at: int, filling: bytes) -> bytes:
+def grown(data: bytes, at: int, filling: bytes, depth: int = 0) -> bytes:
     """``data`` with ``filling`` added to the octet string that begins ``at``, all lengths mended.
 
     Octet strings that enclose it are taken for what they hold. WireError when nothing begins
-    there.
+    there, or too much is nested.
     """
+    _check_depth(depth)
     position = 0
     while position < len(data):
         _, start, end = element(data, position)
         if start <= at < end:
             inner = data[start:end]
-            inner = inner + filling if start == at else grown(inner, at - start, filling)
+            inner = inner + filling if start == at else grown(inner, at - start, filling, depth + 1)
             tag = data[position : position + 1]
             return data[:position] + tag + length_octets(len(inner)) + inner + data[end:]
         position = end
     raise WireError("no ASN.1 element begins there")
 
 
-def renamed(data: bytes, old: bytes, new: bytes) -> bytes:
+def renamed(data: bytes, old: bytes, new: bytes, depth: int = 0) -> bytes:
     """``data`` with every GeneralString that reads ``old`` made to read ``new``, lengths mended."""
+    _check_depth(depth)
     result, position = b"", 0
     while position < len(data):
         tag, start, end = element(data, position)
         inner = data[start:end]
         if tag & CONSTRUCTED:
-            inner = renamed(inner, old, new)
+            inner = renamed(inner, old, new, depth + 1)
         elif tag == GENERAL_STRING and inner == old:
             inner = new
         result += data[position : position + 1] + length_octets(len(inner)) + inner
         position = end
     return result
+
+
+def _check_depth(depth: int) -> None:
+    if depth > DEEPEST:
+        raise WireError(f"more than {DEEPEST} ASN.1 elements within each other")
 
 
 def grown_to(data: bytes, at: int, size: int) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 from scapy.asn1.ber import BER_len_dec, BER_len_enc
 
 from agent.errors import WireError
-from agent.wire.der import element, grown, grown_to, length_octets
+from agent.wire.der import element, grown, grown_to, length_octets, renamed
 
 
 @pytest.mark.parametrize("length", [0, 1, 127, 128, 255, 256, 65_535, 65_536])
@@ -61,3 +61,12 @@ def test_growing_what_is_not_there() -> None:
     with pytest.raises(WireError):
         grown(b"\x04\x01a", 7, b"x")
     assert grown_to(NESTED, INSIDE, 3) == NESTED
+
+
+@pytest.mark.parametrize("change", ["renamed", "grown"])
+def test_what_is_nested_without_end_is_refused(change: str) -> None:
+    bomb = b""
+    for _ in range(6000):
+        bomb = b"\x30" + length_octets(len(bomb)) + bomb
+    with pytest.raises(WireError, match="within each other"):
+        renamed(bomb, b"a", b"b") if change == "renamed" else grown(bomb, len(bomb) - 1, b"x")
