@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             journal.begin(sys.stderr, as_json=options.log == "json")
             if options.status:
                 return _status(options)
+            if options.record is not None:
+                return _record(options)
             from agent import keyring
             from agent.linux import keeper, privileges
 
@@ -99,6 +101,22 @@ def _status(options: argparse.Namespace) -> int:
         return _fail(NOT_RUNNING, error)
     _say(json.dumps(found) if options.json else status.render(found), name="")
     return 0
+
+
+def _record(options: argparse.Namespace) -> int:
+    """Far's half of a run without contact. Exit codes: 0 recorded, 2 wrong, 3 not to the end."""
+    import asyncio
+
+    from agent import recording
+
+    try:
+        wanted = recording.wanted(options)
+    except (AgentError, ValueError) as error:
+        return _fail(2, error)
+    try:
+        return 0 if asyncio.run(recording.record(wanted, _say)) else 3
+    except AgentError as error:
+        return _fail(3, error)
 
 
 def _say(text: str, name: str = "probe-agent: ") -> None:
@@ -173,6 +191,16 @@ def parser() -> settings.Parser:
         action="store_false",
         help="answer on the control port alone, never to messages that ride in ESP, IKE or ping",
     )
+    alone = parser.add_argument_group(
+        "without contact", "as `probe record` on the near host says: see its --help"
+    )
+    alone.add_argument("--record", metavar="FILE", help="record a run, write it here, and end")
+    alone.add_argument("--at", metavar="TIME", help="when it begins: 2026-01-31T18:30:00Z")
+    alone.add_argument("--peer", metavar="ADDR", help="the near host's address")
+    alone.add_argument("--ask", metavar="KINDS", help="what is asked (default: the KB's list)")
+    alone.add_argument("--shots", type=int, default=16, metavar="N", help="of each check (16)")
+    alone.add_argument("--slack", type=float, default=5.0, metavar="S", help="between clocks (5)")
+    alone.add_argument("--key-id", metavar="ID", help="which key of several near has")
     parser.add_argument("--version", action="version", version=f"probe-agent {__version__}")
     return parser
 

@@ -74,9 +74,13 @@ class Opened(Message, frozen=True):
 
 
 class Prepare(Message, frozen=True):
-    """Asks for the source ports that these shots will leave from."""
+    """Asks for the source ports that these shots will leave from.
+
+    ``ports``: those that have been agreed on; the receiver draws the others.
+    """
 
     volleys: list[Volley]
+    ports: list[PortUse] = []
 
 
 class Prepared(Message, frozen=True):

@@ -72,6 +72,23 @@ def find(
     )
 
 
+def every(given: str | None, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """All keys of this host, those made by pairing included, or those in the file that is named.
+
+    KeyFileError when there is none, or one cannot be trusted.
+    """
+    general = candidates(given, environ)
+    if given is not None or environ.get(KEY_FILE):
+        return find(given, environ)[1]
+    places = [place for place in general if is_there(place)]
+    for directory in dict.fromkeys(place.parent / PEERS for place in general):
+        if directory.is_dir():
+            places += sorted(path for path in directory.iterdir() if path.is_file())
+    if not places:
+        return find(given, environ)[1]  # which says what to do
+    return tuple(dict.fromkeys(key for place in places for key in load_all(place)))
+
+
 def is_there(place: Path) -> bool:
     """Whether something has that name. KeyFileError where even that may not be known."""
     try:

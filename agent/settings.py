@@ -15,7 +15,10 @@ from agent import arguments
 from agent.errors import AgentError
 
 DEFAULT = Path("/etc/probe/agent.toml")
-NOT_IN_A_FILE = ("help", "version", "config", "status", "json")
+NOT_IN_A_FILE = (
+    *("help", "version", "config", "status", "json"),
+    *("record", "at", "peer", "ask", "shots", "slack", "key_id"),
+)
 
 
 class SettingsError(AgentError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,9 +136,11 @@ class Station:
         if isinstance(message, Prepare | Await | Collect):  # before and behind every round
             self._host.give_way()
         match message:
-            case Prepare(volleys):
+            case Prepare(volleys, ports):
                 orders.check_volleys(self.engine.checks, self._originated(), volleys)
-                return self._prepare(self.engine.fresh_ports_needed(volleys))
+                orders.check_ports(self.engine.checks, ports)
+                agreed = {Tag(use.check, use.shot): use.port for use in ports}
+                return self._prepare(self.engine.fresh_ports_needed(volleys), agreed)
             case Await(ports):
                 orders.check_ports(self.engine.checks, ports)
                 for use in ports:
@@ -198,11 +200,11 @@ class Station:
     def _originated(self) -> list[Check]:
         return [check for check in self.engine.checks.values() if self.engine.originates(check)]
 
-    def _prepare(self, needed: list[tuple[Tag, Codec]]) -> Prepared:
+    def _prepare(self, needed: list[tuple[Tag, Codec]], agreed: Mapping[Tag, int]) -> Prepared:
         uses: list[PortUse] = []
         for tag, kind in needed:
             try:
-                port = self._host.open_fresh(self, tag, kind)
+                port = self._host.open_fresh(self, tag, kind, agreed.get(tag, 0))
             except OSError as error:
                 self._troubles.append(f"no source port for {tag}: {error.strerror}")
                 continue

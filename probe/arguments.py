@@ -76,6 +76,10 @@ def kind(text: str) -> str:
     return found[0]
 
 
+def slack(text: str) -> float:
+    return number(text, 0.1, 600, "a number of seconds")
+
+
 def interval(text: str) -> float:
     return number(text, 0.1, 86_400, "a number of seconds")
 
@@ -125,8 +129,8 @@ def hops(text: str) -> int:
 
 def add_peer(parser: argparse.ArgumentParser) -> None:
     """The far host, and how to talk to its agent."""
+    add_host(parser)
     add = parser.add_argument
-    add("--peer", required=True, metavar="HOST", help="the far host")
     add("--port", type=port, default=5088, help="the agent's port (default: 5088)")
     add(
         "--control",
@@ -135,7 +139,6 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
         help="how to talk to the agent: by TCP, in packets of the tested kinds, or (auto) the one "
         "where the other fails",
     )
-    add("--key", metavar="FILE", help="the key (default: that of the host, else the shared one)")
     add(
         "--code",
         nargs="?",
@@ -144,6 +147,13 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
         help="pair with the far host first, by the code that `probe-agent --pair` shows there; "
         "without CODE it is asked for (typed in full, others may see it: it is of no use twice)",
     )
+
+
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """The far host, and the key that it has as well."""
+    add = parser.add_argument
+    add("--peer", required=True, metavar="HOST", help="the far host")
+    add("--key", metavar="FILE", help="the key (default: that of the host, else the shared one)")
     add("-4", dest="family", action="store_const", const=4, help="IPv4 only")
     add("-6", dest="family", action="store_const", const=6, help="IPv6 only")
 

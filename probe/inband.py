@@ -150,7 +150,8 @@ class _Calling:
         words = (
             f"no agent with this key answered control messages that rode in {kinds}: see whether "
             "probe-agent runs there, without --no-inband; `probe run --no-agent` asks what can be "
-            "told from this side alone"
+            "told from this side alone, and `probe record` tests without any contact, at an hour "
+            "that both ends keep"
         )
         if self._post.refused:
             words += f". This host itself refused to send some of them ({self._post.refused})"

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
+from agent.asked import ORDER, Asked, WrongQuestion, checks
 from agent.model import Check, Direction, Flow, Fragmenting
-from agent.wire import Codec, codec
 from probe.opening import tuple_of
 from scenarios import Expect, Row, Scenario, ScenarioError
 
-ORDER = (Direction.INBOUND, Direction.OUTBOUND)
-OPPOSITE = {Direction.INBOUND: Direction.OUTBOUND, Direction.OUTBOUND: Direction.INBOUND}
+__all__ = ["ORDER", "Plan", "Planned", "asked", "make", "part", "with_sizes", "without"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,60 +114,18 @@ def make(
     ``directions`` are those of the requests; ``only`` keeps these kinds alone.
     """
     wanted = set(only)
-    asked = set(directions)
+    rows = [row for row in scenario.rows if not wanted or row.kind in wanted]
     planned: list[Planned] = []
-    for direction in ORDER:
-        if direction not in asked:
-            continue
-        for row in scenario.rows:
-            if wanted and row.kind not in wanted:
-                continue
-            if row.direction in ("both", direction):
-                planned += _pair(row, direction, family, len(planned) + 1)
+    try:
+        found = checks([asked(row) for row in rows], family, tuple(directions))
+    except WrongQuestion as error:
+        raise ScenarioError(str(error)) from None
+    for place, *pair in found:
+        row = rows[place]
+        planned += [Planned(c, row.expected(c.direction, c.flow), row.label) for c in pair]
     return Plan(tuple(planned))
 
 
-def _check_source(row: Row, kind: Codec) -> None:
-    """A fixed source port needs shots that tell themselves apart on one and the same tuple."""
-    if isinstance(row.source_port, int) and (kind.stream or not kind.tagged):
-        what = "a TCP connection" if kind.stream else "one octet"
-        raise ScenarioError(
-            f"{row.kind}: source_port = {row.source_port}: {what} is known by a source port of its "
-            'own for every shot, so that it cannot be fixed; leave source_port out, or say "fresh"'
-        )
-
-
-def _pair(row: Row, direction: Direction, family: int, number: int) -> tuple[Planned, Planned]:
-    kind = codec(row.kind)
-    _check_source(row, kind)
-    source_port = kind.port if kind.fixed_source else None
-    if row.source_port is not None:
-        source_port = row.source_port if isinstance(row.source_port, int) else None
-    request = Check(
-        number=number,
-        kind=row.kind,
-        direction=direction,
-        flow=Flow.NEW,
-        family=family,
-        size=row.size,
-        fragmenting=row.fragmenting,
-        source_port=source_port if kind.port is not None else None,
-        destination_port=kind.port,
-        partner=number + 1,
-    )
-    reply = Check(
-        number=number + 1,
-        kind=row.kind,
-        direction=OPPOSITE[direction],
-        flow=Flow.REPLY,
-        family=family,
-        size=row.size,  # as large as the request: answers are large in real life too
-        fragmenting=row.fragmenting,
-        source_port=kind.port,
-        destination_port=request.source_port,
-        partner=number,
-    )
-    return (
-        Planned(request, row.expected(request.direction, request.flow), row.label),
-        Planned(reply, row.expected(reply.direction, reply.flow), row.label),
-    )
+def asked(row: Row) -> Asked:
+    """What both ends must know of a row."""
+    return Asked(row.kind, row.direction, row.source_port, row.size, row.fragmenting)

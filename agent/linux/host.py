@@ -241,11 +241,11 @@ class Host:
                 self._open_raw_ports(family, UDP)
                 self._discard(self._services.pop(key))
 
-    def open_fresh(self, run: Run, tag: Tag, kind: Codec) -> int:
-        """A free source port for one shot. OSError when there is none."""
+    def open_fresh(self, run: Run, tag: Tag, kind: Codec, port: int = 0) -> int:
+        """A free source port for one shot, or this one. OSError when it cannot be had."""
         family = run.engine.checks[tag.check].family
         opener = sockets.tcp if kind.stream else sockets.udp
-        sock = opener(family, run.engine.local, 0)
+        sock = opener(family, run.engine.local, port)
         port = int(sock.getsockname()[1])
         protocol = TCP if kind.stream else UDP
         self._fresh[protocol, run.engine.local, port] = (run, sock)

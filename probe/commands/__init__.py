@@ -10,6 +10,8 @@ NAMES = (
     "watch",
     "advise",
     "lab",
+    "record",
+    "correlate",
     "show",
     "diff",
     "scenarios",

@@ -64,6 +64,9 @@ SHELLS = (
 )
 TOOLS = ("agent.wire.make_templates",)  # makes what is shipped, and is not run by a user
 SECRETS = (  # their octets are our own, a key for one
+    "agent.record.encode",
+    "agent.schedule.Schedule.ports",
+    "agent.schedule.Schedule.secret",
     "agent.wire.ike.put",
     "agent.inband.box.derive",
     "agent.inband.box.turned",
