@@ -37,9 +37,10 @@ from agent.inband.door import Door as ControlDoor
 from agent.inband.session import Session
 from agent.inband.ways import FIXED, HARMLESS, new_flow
 from agent.late import LateReplies
-from agent.model import Check, Event, Flow, Side, Sighting, Tag
+from agent.model import Check, Direction, Event, Flow, Side, Sighting, Tag
 from agent.pairing import LIFETIME, Far, Near, Offer, new_code
 from agent.recognise import Recogniser
+from agent.schedule import Schedule
 from agent.wire import KINDS, codec, ip
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
 from agent.wire.icmp import IcmpError, read_error
@@ -65,8 +66,6 @@ SHELLS = (
 TOOLS = ("agent.wire.make_templates",)  # makes what is shipped, and is not run by a user
 SECRETS = (  # their octets are our own, a key for one
     "agent.record.encode",
-    "agent.schedule.Schedule.ports",
-    "agent.schedule.Schedule.secret",
     "agent.wire.ike.put",
     "agent.inband.box.derive",
     "agent.inband.box.turned",
@@ -124,6 +123,7 @@ MADE: dict[type, Callable[[], object]] = {
     Album: lambda: Album(Side.FAR, True, lambda _packet, _outgoing: TAG),
     Engine: engine,
     LateReplies: lambda: LateReplies(KEYS, {}, {}, ENDS[4]),
+    Schedule: lambda: Schedule(0.0, "esp ike+fresh", 4),
     Recogniser: lambda: Recogniser(Side.FAR, KEYS, plan().checks, ENDS[4][0]),
 }
 ABSTRACT = (Codec, Noise)
@@ -183,6 +183,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int: st.sampled_from([0, 4, 6, 17, 50]) | st.integers(0, 65_535),
     float: st.floats(0, 1e9),
     str: st.sampled_from([*ENDS[4], *ENDS[6], *ELSEWHERE.values()]),
+    Direction: st.sampled_from(Direction),
     Side: st.sampled_from(Side),
     Ridden: st.sampled_from(list(CONTROL_PATHS.values())),
     Collection[bytes]: st.just(SHARED.markers),
