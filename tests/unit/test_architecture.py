@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import re
 import subprocess
 import sys
@@ -132,3 +133,11 @@ def test_a_cold_start_imports_nothing_slow(module: str) -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert not {name.partition(".")[0] for name in process.stdout.split()} & set(SLOW)
+
+
+def test_every_package_is_shipped() -> None:
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    shipped = set(settings["options"]["packages"].split())
+    there = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert shipped == there
