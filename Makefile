@@ -2,7 +2,7 @@
 # The rest is fetched on first use: nftables from the distribution, Python packages into .venv.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fuzz soak dist clean root nft peers namespaces masked
+.PHONY: help demo test check bench fuzz soak dist man clean root nft peers namespaces masked
 
 export PATH := $(PATH):/usr/sbin:/sbin# a plain `su` leaves nft's directory out
 
@@ -20,7 +20,7 @@ READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
 TEST_PACKAGES := chromium dbus faketime firewalld fish fonts-dejavu-core ike-scan iptables \
-	krb5-admin-server krb5-kdc krb5-user libcap2-bin libstrongswan-standard-plugins poppler-utils \
+	krb5-admin-server krb5-kdc krb5-user libcap2-bin libstrongswan-standard-plugins man-db poppler-utils \
 	prometheus samba-ad-dc samba-ad-provision strace strongswan-charon strongswan-swanctl systemd \
 	tshark ufw zsh
 # Unpacked only: to Debian, libreswan and strongSwan exclude each other.
@@ -39,6 +39,7 @@ help:
 	@echo "make soak    random firewalls against an oracle, CASES of them ($(CASES)), drawn by SEED;"
 	@echo "             then RUNS over a path that loses packets ($(RUNS)) (root)"
 	@echo "make dist    dist/ipsec-probe.pyz: agent and probe in one file, for a host with Python alone"
+	@echo "make man     write the manual pages anew, from the command lines"
 	@echo "make clean   remove what make has made"
 
 # A verdict of "not as expected" (1) is what this firewall is for; anything worse is an error.
@@ -69,6 +70,9 @@ soak: root nft namespaces $(READY)
 
 dist: $(READY)
 	$(BIN)/python packaging/make_dist.py dist/ipsec-probe.pyz
+
+man: $(READY)
+	$(BIN)/python packaging/make_man.py packaging/man
 
 clean:
 	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -32,6 +32,7 @@ class Option:
     names: tuple[str, ...]
     about: str
     values: Values
+    called: str = ""  # what its value is called: "FILE|-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,9 @@ class Command:
     options: tuple[Option, ...]
     places: tuple[Values, ...]  # what stands there without an option's name
     commands: tuple[Command, ...] = ()
+    description: str = ""
+    epilog: str = ""  # examples and exit codes, line by line
+    usage: str = ""
 
 
 def read(parser: argparse.ArgumentParser, about: str = "") -> Command:
@@ -56,11 +60,18 @@ def read(parser: argparse.ArgumentParser, about: str = "") -> Command:
             below += [read(found, helps.get(name, "")) for name, found in action.choices.items()]
         elif action.option_strings:
             words = " ".join((action.help or "").replace("%%", "%").split())
-            options.append(Option(tuple(action.option_strings), words, _values(action)))
+            called = str(action.metavar or action.dest.upper())
+            if action.choices is not None and not action.metavar:
+                called = "|".join(map(str, action.choices))
+            options.append(Option(tuple(action.option_strings), words, _values(action), called))
         else:
             places.append(_values(action))
     path = tuple(parser.prog.split())
-    return Command(path, about, tuple(options), tuple(places), tuple(below))
+    usage = " ".join(parser.format_usage().partition(": ")[2].split())
+    described, ended = parser.description or "", parser.epilog or ""
+    return Command(
+        path, about, tuple(options), tuple(places), tuple(below), described, ended, usage
+    )
 
 
 def _values(action: argparse.Action) -> Values:
