@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 from agent.linux import bpf
@@ -81,7 +82,8 @@ def read_raw(sock: socket.socket, family: int, protocol: int) -> Packet:
         if level == socket.IPPROTO_IPV6 and kind == IPV6_PKTINFO:
             destination = str(ipaddress.IPv6Address(value[:16]))
     source = str(address[0]).partition("%")[0]
-    return ip.parse(ip.ipv6_header(source, destination, protocol, len(data)) + data)
+    packet = ip.parse(ip.ipv6_header(source, destination, protocol, len(data)) + data)
+    return replace(packet, ttl=None)  # the header is made up: the socket brings what follows it
 
 
 def udp(family: int, address: str, port: int) -> socket.socket:

@@ -37,6 +37,22 @@ def test_what_tcp_has_no_use_for_is_no_overflow() -> None:
             sock.close()
 
 
+class Brings:
+    """A raw IPv6 socket as the kernel serves it: no header, the destination beside the data."""
+
+    def recvmsg(self, *_sizes: int) -> object:
+        info = socket.inet_pton(socket.AF_INET6, "2001:db8::1") + bytes(4)
+        ancillary = [(socket.IPPROTO_IPV6, sockets.IPV6_PKTINFO, info)]
+        return struct.pack("!4H", 88, 40_000, 9, 0) + b"x", ancillary, 0, ("2001:db8::2", 0, 0, 0)
+
+
+def test_a_raw_ipv6_socket_tells_no_ttl() -> None:
+    """Who spoke is told by it: one that was made up would be a neighbour's."""
+    packet = sockets.read_raw(Brings(), 6, sockets.UDP)  # type: ignore[arg-type]
+    assert (packet.source, packet.destination) == ("2001:db8::2", "2001:db8::1")
+    assert packet.ttl is None
+
+
 def free_port() -> int:
     with sockets.udp(4, "127.0.0.1", 0) as sock, sockets.tcp(4, "127.0.0.1", 0) as other:
         assert other.fileno() >= 0
