@@ -3,7 +3,8 @@
 Without an agent nobody saw a shot arrive; there is only what came back. Four things are held apart:
 
 * the far host's *own words*: an echo reply, an IKE or a Kerberos answer to the very request. Nobody
-  else has them;
+  else has them, but a firewall that redirects the port to a service of its own: then they come from
+  nearer than others of its words, and prove nothing;
 * what its kernel says for it: a protocol or a port unreachable, a TCP handshake or a reset. A
   firewall may say the same in its name, from its address. What betrays it is the distance: the
   TTL that is left of it, held against that of the far host's own words;
@@ -69,7 +70,7 @@ class Hearsay:
     @property
     def distance(self) -> int | None:
         """Routers between, by the far host's own words; None where it said nothing itself."""
-        return min(self._own, default=None)
+        return max(self._own, default=None)
 
     def words(self, request: Check) -> dict[int, Word]:
         """Shot → what was said of it, for those of which anything was."""
@@ -122,6 +123,17 @@ class Hearsay:
         there = min(self._own) if self._own else max(self._lent)
         return max(0, there - routers(ttl))
 
+    def _disputed(self, what: str, ttl: int | None) -> Word | None:
+        """Of what comes from nearer than the farthest of far's own words: it may be another's."""
+        if ttl is None or not self._own or routers(ttl) >= max(self._own):
+            return None
+        nearer = words.count(max(self._own) - routers(ttl), "router")
+        return Word(
+            Worth.UNCLEAR,
+            f"{what} came in far's name ({self._far}), and from {nearer} nearer than another "
+            f"answer of far's (TTL {ttl}): far itself, or something on the way in its place",
+        )
+
     def _in_its_name(self, what: str, ttl: int | None) -> str:
         return (
             f"{what} came in far's name ({self._far}), and from "
@@ -140,7 +152,9 @@ class Hearsay:
             # What near's own kernel says to itself is of what never left.
             if s.event is Event.REFUSED and s.icmp is not None and _bare(s.icmp.sender) != own
         ]
-        resets = [s for s in asked if s.event is Event.REFUSED and s.stage == "rst"]
+        # Near's own firewall (OUTPUT) resets in far's name what then never leaves.
+        left = any(s.event is Event.LEFT for s in asked)
+        resets = [s for s in asked if left and s.event is Event.REFUSED and s.stage == "rst"]
         if is_stream(request):
             answer = self._stream(request, shot, [s for s in resets if self._from_far(s)])
         else:
@@ -160,6 +174,9 @@ class Hearsay:
                 f"far's own address ({self._far}) answered: {what}. Its own firewall refuses it, "
                 "or one that speaks in its name",
             )
+        disputed = self._disputed(what, told.ttl)
+        if disputed is not None:
+            return disputed
         nobody = "nothing there takes it"
         if (request.family, told.icmp.type, told.icmp.code) in NO_PORT:
             nobody = "nothing there listens, or its own firewall refuses it"
@@ -181,6 +198,11 @@ class Hearsay:
 
     def _datagram(self, request: Check, shot: int) -> Word | None:
         replies = self.replies(request, shot)
+        for reply in replies:
+            if reply.says or reply.event is not Event.REPLIED:
+                disputed = self._disputed(reply.says or "its answer", reply.ttl)
+                if disputed is not None:
+                    return disputed
         for reply in replies:
             if reply.says:
                 return Word(Worth.REACHED, f"far's own service answered: {reply.says}", own=True)
@@ -208,6 +230,10 @@ class Hearsay:
         ttl = next((s.ttl for s in shaken if s.ttl is not None), None)
         says = next((s.says for s in answers if s.says), "")
         if says:
+            spoken = next((s.ttl for s in answers if s.ttl is not None), None)
+            disputed = self._disputed(says, spoken)
+            if disputed is not None:
+                return disputed
             text = f"far's own service answered: {says}"
             if self._nearer(ttl):
                 text += "; the handshake before it was made by something nearer, in its name"
@@ -216,6 +242,9 @@ class Hearsay:
             return self._reset(request, resets[0]) if resets else None
         if self._nearer(ttl):
             return Word(Worth.UNCLEAR, self._in_its_name("a TCP handshake", ttl))
+        disputed = self._disputed("a TCP handshake", ttl)
+        if disputed is not None:
+            return disputed
         cut = next((s for s in resets if s.ttl is not None), None)
         if cut is not None and cut.ttl is not None and ttl is not None:
             nearer = routers(ttl) - routers(cut.ttl)
@@ -256,6 +285,9 @@ class Hearsay:
                 f"a TCP RST came in far's name: either it arrived there and nothing listens on "
                 f"port {port}, or a firewall on the way says so in its name{UNTESTED}",
             )
+        disputed = self._disputed("a TCP RST", reset.ttl)
+        if disputed is not None:
+            return disputed
         return Word(
             Worth.REACHED,
             f"far itself reset the connection (TCP RST, from as far as its other answers): it "

@@ -44,15 +44,15 @@ def check(found: Json, kind: str, direction: str = "outbound", flow: str = "new"
 
 
 class Services:
-    """An IKE daemon and a KDC in far, and what they were asked."""
+    """An IKE daemon and a KDC, in far unless it is said otherwise, and what they were asked."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, where: str = "far", address: str = "") -> None:
         self._log = lab.directory / "services.log"
         with self._log.open("w") as log:
             self.process = lab.spawn(
-                "far",
-                [*module("tests.netns.services"), lab.far_address()],
-                env=environment(lab, "far"),
+                where,
+                [*module("tests.netns.services"), address or lab.far_address()],
+                env=environment(lab, where),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -199,6 +199,38 @@ def test_a_reset_in_fars_name_is_betrayed_by_its_distance(make_lab: MakeLab, fam
     assert "1 router nearer than far's other answers" in told["cause"]
     assert check(found, "icmp-echo")["outcome"] == "delivered"  # asked along, to compare with
     assert said.code == 1
+
+
+@families
+def test_services_of_the_firewalls_own_are_not_fars(make_lab: MakeLab, family: int) -> None:
+    """It redirects the ports to itself; far, which would be asked, has nothing there."""
+    lab = make_lab(None, family)
+    Services(lab, "fw", lab.gateway_address("near"))
+    rules = 'iifname "near0" udp dport { 88, 500 } redirect; iifname "near0" tcp dport 88 redirect'
+    lab.load("fw", f"""
+        table inet n {{
+            chain p {{ type nat hook prerouting priority dstnat; {rules}; }}
+        }}
+    """)  # fmt: skip
+    found, said = ask(lab, "--only=ike-v1,kerberos-udp,kerberos-tcp", "--timeout=1")
+    for kind in ("ike-v1", "kerberos-udp", "kerberos-tcp"):
+        told = check(found, kind)
+        assert told["outcome"] == "unobserved", told["cause"]
+        assert "1 router nearer than another answer of far's" in told["cause"]
+    assert any("far is 1 router away" in note for note in found["notes"])
+    assert said.code == 3
+
+
+@families
+def test_a_reset_by_nears_own_firewall_is_not_fars(make_lab: MakeLab, family: int) -> None:
+    """It says so in far's name, from as near as a neighbour."""
+    lab = make_lab(None, family)
+    lab.load("near", INPUT.replace("input", "output") % "tcp dport 88 reject with tcp reset")
+    for peer in (lab.far_address(), lab.gateway_address("near")):
+        found, said = ask(lab, f"--peer={peer}", "--only=kerberos-tcp", "--timeout=1")
+        told = check(found, "kerberos-tcp")
+        assert told["outcome"] == "not-sent", told["cause"]
+        assert said.code == 3
 
 
 def test_a_reset_that_nothing_can_be_held_against_is_not_judged(make_lab: MakeLab) -> None:

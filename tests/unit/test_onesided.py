@@ -139,6 +139,34 @@ def test_an_answer_from_elsewhere_proves_nothing() -> None:
     assert told[4].outcome is Outcome.NOT_APPLICABLE
 
 
+def test_a_service_that_is_nearer_than_the_host_is_not_the_hosts() -> None:
+    """As where a firewall redirects the port to a daemon of its own."""
+    story = OneSided(IKE, KERBEROS, TCP, ECHO)
+    story.echo()
+    story.answer(3, "IKE notify NO_PROPOSAL_CHOSEN", ttl=NEARER)
+    story.answer(5, "KRB-ERROR 68 (wrong realm)", ttl=NEARER)
+    story.shake(7, ttl=NEARER)
+    story.spoken(7, "KRB-ERROR 68 (wrong realm)", ttl=NEARER)
+    told = story.judged()
+    for number in (3, 5, 7):
+        assert told[number].outcome is Outcome.UNOBSERVED, number
+        assert "from 2 routers nearer than another answer of far's" in told[number].cause
+        assert told[number + 1].outcome is Outcome.NOT_APPLICABLE
+    assert told[9].outcome is Outcome.DELIVERED
+    assert any("far is 3 routers away" in n for n in onesided.notes(story.plan, story.evidence()))
+
+
+def test_what_is_as_near_as_such_a_service_is_not_the_hosts_either() -> None:
+    story = OneSided(ESP, IKE, TCP, PLAIN_TCP, ECHO)
+    story.echo()
+    story.answer(3, "IKE notify NO_PROPOSAL_CHOSEN", ttl=NEARER)
+    story.error(1, NO_PROTOCOL, ttl=NEARER)
+    story.reset(7, ttl=NEARER)
+    story.shake(11, ttl=NEARER)
+    told = story.judged()
+    assert {told[n].outcome for n in (1, 3, 7, 11)} == {Outcome.UNOBSERVED}
+
+
 # -- ICMP ------------------------------------------------------------------------------------------
 
 
@@ -328,6 +356,18 @@ def test_a_reset_behind_the_handshake() -> None:
     by_far.reset(7)
     assert by_far.judged()[7].outcome is Outcome.DELIVERED
     assert "the connection was then reset" in by_far.judged()[7].cause
+
+
+def test_a_reset_of_what_never_left_is_nears_own() -> None:
+    """nftables rejects in OUTPUT with a reset in far's name; near's capture sees it."""
+    story = OneSided(TCP, ECHO, unsaid=True)
+    story.leave(9)
+    story.echo()
+    story.fire(7, 1)
+    story.see(7, 1, Event.SENT, stage="syn")
+    story.reset(7)
+    told = story.judged()[7]
+    assert (told.outcome, told.verdict) == (Outcome.NOT_SENT, Verdict.ERROR)
 
 
 def test_a_reset_of_anybody_elses_is_nothing() -> None:
