@@ -292,6 +292,8 @@ class _Case:
         if interrupted and (told is None or words.says_unreachable(told)):
             return Judgement(Outcome.UNOBSERVED, interrupted)
         if told is not None and not self._hidden(check):
+            if facts and not facts.capture_dropped and any(words.cut_off(check, t) for t in left):
+                return Judgement(Outcome.REFUSED, words.reset_between(check))
             own = self.evidence.near_address if sink is Side.NEAR else self.evidence.far_address
             if facts and not facts.capture_dropped and told.icmp and told.icmp.sender == own:
                 return Judgement(Outcome.REFUSED, words.refused_in_its_name(check, told))

@@ -96,6 +96,29 @@ def shaken_for(check: Check, tracks: Sequence[Track]) -> bool:
     )
 
 
+def cut_off(check: Check, track: Track) -> bool:
+    """The two ends shook hands; a reset came before the request did, and the target sent none."""
+    here, there = origin(check), target(check)
+    return (
+        is_stream(check)
+        and check.flow is Flow.NEW
+        and track.refused is not None
+        and track.refused.stage == "rst"
+        and track.target_refused is None
+        and (here, Event.ARRIVED, "syn-ack") in track.stages
+        and (there, Event.LEFT, "syn-ack") in track.stages
+        and (there, Event.ARRIVED, "request") not in track.stages
+    )
+
+
+def reset_between(check: Check) -> str:
+    sink = target(check)
+    return (
+        "the connection was made, and something in between reset it at the request's first octets, "
+        f"in {sink}'s name (TCP RST); {sink} itself saw no request and sent no reset"
+    )
+
+
 def proxied(check: Check, cause: str) -> str:
     return f"something in between completed the TCP handshake in {target(check)}'s name; {cause}"
 

@@ -70,7 +70,11 @@ def where(result: RunResult, conclusion: Conclusion) -> tuple[Place, Way, str]:
         return _HOST[origin(check)], Way.OUT, ""
     sink = target(check)
     came = (Event.ARRIVED, Event.DELIVERED)
-    arrived = any(s.at is sink and s.event in came for s in conclusion.evidence)
+    # Of a connection, the request: a SYN that was let in may have something behind it reset.
+    arrived = any(
+        s.at is sink and ((s.event in came and s.stage != "syn") or s.event is Event.REFUSED)
+        for s in conclusion.evidence
+    )
     if conclusion.outcome is Outcome.HOST_DROPPED or (
         conclusion.outcome is Outcome.REFUSED and arrived
     ):

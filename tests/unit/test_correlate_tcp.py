@@ -117,6 +117,19 @@ def test_what_is_refused_behind_the_handshake_is_refused() -> None:
     assert told[2].outcome is Outcome.NOT_APPLICABLE
 
 
+def test_a_reset_at_the_first_octets_is_somebody_elses() -> None:
+    """Where far itself resets, far saw itself do it."""
+    story = tcp()
+    story.fire(1, 1)
+    handshake(story, 1, "request left")
+    story.see(1, 1, Event.REFUSED, stage="rst", source=FAR, destination=NEAR)
+    told = story.tell()[1]
+    assert told.outcome is Outcome.REFUSED
+    assert "something in between reset it at the request's first octets" in told.cause
+    story.see(1, 1, Event.REFUSED, Side.FAR, stage="rst", source=FAR, destination=NEAR)
+    assert story.tell()[1].cause.startswith("far itself reset the connection")
+
+
 def test_a_request_that_never_left_is_its_own_hosts_doing() -> None:
     story = tcp()
     story.fire(1, 15)
