@@ -200,6 +200,7 @@ def parser() -> settings.Parser:
     alone.add_argument("--ask", metavar="KINDS", help="what is asked (default: the KB's list)")
     alone.add_argument("--shots", type=int, default=16, metavar="N", help="of each check (16)")
     alone.add_argument("--slack", type=float, default=5.0, metavar="S", help="between clocks (5)")
+    alone.add_argument("--run", metavar="ID", help="which run, of several at the same hour")
     alone.add_argument("--key-id", metavar="ID", help="which key of several near has")
     parser.add_argument("--version", action="version", version=f"probe-agent {__version__}")
     return parser

@@ -36,6 +36,7 @@ class Record(msgspec.Struct, frozen=True):
     family: int
     shots: int
     slack: float
+    run: str  # near drew it, and far was told
     state_timeout: float
     scenario: str = ""  # near's name for what is asked
     complete: bool = False
@@ -46,7 +47,7 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def schedule(self) -> Schedule:
-        return Schedule(self.at, self.asked, self.family, self.shots, self.slack)
+        return Schedule(self.at, self.asked, self.family, self.shots, self.slack, self.run)
 
     @property
     def sends(self) -> Direction:

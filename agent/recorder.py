@@ -112,6 +112,7 @@ class Recorder:
             family=schedule.family,
             shots=schedule.shots,
             slack=schedule.slack,
+            run=schedule.run,
             state_timeout=self._state_timeout,
             scenario=self._scenario,
             complete=self._complete,

@@ -21,7 +21,7 @@ from agent.linux.sockets import FAMILY, endpoint
 from agent.model import Side
 from agent.record import encode
 from agent.recorder import Recorder
-from agent.schedule import Schedule, moment, written
+from agent.schedule import RUN, Schedule, moment, written
 
 MOST_SHOTS, MOST_SLACK = 50, 600
 
@@ -36,18 +36,21 @@ class Recording:
     asked: str
     shots: int
     slack: float
+    run: str
     key: bytes
 
     @property
     def schedule(self) -> Schedule:
         family = 6 if ":" in self.peer else 4
-        return Schedule(self.at, self.asked, family, self.shots, self.slack)
+        return Schedule(self.at, self.asked, family, self.shots, self.slack, self.run)
 
 
 def wanted(options: Namespace) -> Recording:
     """What the command line asks for. ValueError and AgentError say what is wrong with it."""
-    if options.at is None or options.peer is None:
-        raise ValueError("--record goes with --at and --peer: `probe record` says which")
+    if options.at is None or options.peer is None or options.run is None:
+        raise ValueError("--record goes with --at, --peer and --run: `probe record` says which")
+    if not RUN.fullmatch(options.run):
+        raise ValueError(f"--run {options.run}: eight digits from 0 to f, as `probe record` says")
     try:
         peer = str(ip_address(options.peer))
     except ValueError:
@@ -63,7 +66,7 @@ def wanted(options: Namespace) -> Recording:
     files = find_files(options.key, options.keys, os.environ)
     key = _chosen(files.load(), options.key_id)
     at = moment(options.at, time.time())
-    return Recording(file, peer, at, asked, options.shots, options.slack, key)
+    return Recording(file, peer, at, asked, options.shots, options.slack, options.run, key)
 
 
 def _chosen(ring: Keyring, id: str | None) -> bytes:

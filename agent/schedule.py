@@ -24,6 +24,7 @@ SLACK = 5.0
 _AHEAD = re.compile(r"\+([0-9]{1,5})([smh]?)")
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+RUN = re.compile(r"[0-9a-f]{8}")  # the name of a run
 FIRST_PORT, PORTS = 20_000, 12_000  # below those that Linux gives out by itself
 
 
@@ -38,13 +39,16 @@ class Terms:
 
 @dataclass(frozen=True)
 class Schedule:
-    """``at``: seconds since the epoch. ``asked``: see :mod:`agent.asked`."""
+    """``at``: seconds since the epoch. ``asked``: see :mod:`agent.asked`. ``run``: what near drew
+    to tell this run from others with the same key at the same hour.
+    """
 
     at: float
     asked: str
     family: int
     shots: int = SHOTS
     slack: float = SLACK
+    run: str = ""
 
     @cached_property
     def checks(self) -> tuple[Check, ...]:
@@ -73,8 +77,12 @@ class Schedule:
         return self.begins(Direction.OUTBOUND) + self._lasts(Direction.OUTBOUND) + self.slack
 
     def secret(self, key: bytes) -> bytes:
-        """32 octets that only this run's shots are keyed with: another moment, other shots."""
-        words = f"ipsec-probe record/{self.at:.3f}/{self.family}/{self.shots}/{self.asked}"
+        """32 octets that only this run's shots are keyed with.
+
+        Where one near tests many hosts at the same hour, what one of them shoots is not another's.
+        """
+        asked = f"{self.family}/{self.shots}/{self.asked}"
+        words = f"ipsec-probe record/{self.at:.3f}/{self.run}/{asked}"
         return hmac.digest(key, words.encode(), hashlib.sha256)
 
     def ports(self, secret: bytes, direction: Direction) -> list[PortUse]:

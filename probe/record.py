@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,8 @@ async def record(
     text = questions.write(map(asked, rows))
     family, peer = await resolve(request.peer, request.port, request.family)
     near = route(peer, family)
-    schedule = Schedule(terms.at, text, family, terms.shots, terms.slack)
+    run = secrets.token_hex(4)
+    schedule = Schedule(terms.at, text, family, terms.shots, terms.slack, run)
     key = request.key
     say(orders(schedule, near, key))
     ledger = Ledger(state_directory(os.environ) / "flows.sqlite")
@@ -66,6 +68,7 @@ def orders(schedule: Schedule, near: str, key: bytes) -> str:
         f"--peer {near}",
         f"--slack {schedule.slack:g}",
         f"--shots {schedule.shots}",
+        f"--run {schedule.run}",
         f"--key-id {identifier(key)}",
     ]
     if schedule.asked != questions.KB:

@@ -21,7 +21,7 @@ from probe.remarks import of_hosts
 from probe.result import Host, PathFacts, RunResult
 from scenarios import Scenario
 
-_SAME = ("at", "asked", "family", "shots", "slack")
+_SAME = ("run", "at", "asked", "family", "shots", "slack")
 
 
 class NoPair(ProbeError):

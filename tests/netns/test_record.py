@@ -113,6 +113,7 @@ def test_an_hour_that_is_over(make_lab: MakeLab) -> None:
     lab = make_lab("open")
     key = write_key(lab)
     argv = [*module("agent"), f"--key={key}", "--record=x.rec", "--at=2020-01-01T00:00:00Z"]
+    argv.append("--run=0badcafe")
     said = Running(lab, "far", [*argv, f"--peer={lab.near_address()}"]).end()
     assert said.code == 3
     assert "agree on a later one" in said.words

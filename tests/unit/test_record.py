@@ -24,6 +24,7 @@ def record(**more: object) -> Record:
         "family": 4,
         "shots": 16,
         "slack": 5.0,
+        "run": "0badcafe",
         "state_timeout": 600.0,
         "facts": Facts(captured=3, held=(PortHeld(17, 500),)),
         "priors": [Prior(1, 2.5, "an earlier run")],

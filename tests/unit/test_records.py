@@ -30,6 +30,7 @@ def record(side: Side, sightings: Sequence[Sighting] = (), **more: object) -> Re
         "family": 4,
         "shots": 16,
         "slack": 5.0,
+        "run": "0badcafe",
         "state_timeout": 600.0,
         "scenario": "kb233256",
         "complete": True,
@@ -91,6 +92,7 @@ def test_the_order_of_the_files_does_not_matter() -> None:
     [
         ([record(Side.FAR), record(Side.FAR)], "both records are of the far host"),
         ([record(Side.NEAR), record(Side.FAR, at=START + 60)], "near has at"),
+        ([record(Side.NEAR), record(Side.FAR, run="00000002")], "near has run 0badcafe, far has"),
         ([record(Side.NEAR), record(Side.FAR, asked="esp")], "near has asked"),
         ([record(Side.NEAR), record(Side.FAR, shots=3)], "near has shots 16, far has 3"),
     ],

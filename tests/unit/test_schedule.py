@@ -54,6 +54,12 @@ def test_another_hour_another_secret() -> None:
     assert len(one.secret(KEY)) == 32
 
 
+def test_one_host_tests_two_others_at_the_same_hour() -> None:
+    """With one key for all. What one of them shoots must not count for the other."""
+    one, other = (Schedule(NOW, KB, 4, run=run) for run in ("00000001", "00000002"))
+    assert one.secret(KEY) != other.secret(KEY)
+
+
 @pytest.mark.parametrize(
     ("text", "ahead"), [("+90", 90), ("+90s", 90), ("+5m", 300), ("+2h", 7200)]
 )
