@@ -17,7 +17,7 @@ from agent.errors import AgentError
 DEFAULT = Path("/etc/probe/agent.toml")
 NOT_IN_A_FILE = (
     *("help", "version", "config", "status", "json"),
-    *("record", "at", "peer", "ask", "shots", "slack", "key_id"),
+    *("record", "at", "peer", "ask", "shots", "slack", "run", "key-id"),
 )
 
 

@@ -39,6 +39,7 @@ def test_the_command_line_wins_and_adds(tmp_path: Path) -> None:
         ('log = "loud"\n', "log: invalid choice: 'loud'"),
         ("port = \n", "not TOML: Invalid value (at line 1"),
         ("status = true\n", "status: no such option"),
+        ('key-id = "k1"\n', "key-id: no such option"),
         ('config = "other"\n', "config: no such option"),
         ("port = true\n", "port: expected one argument"),
     ],
