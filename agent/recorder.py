@@ -45,6 +45,10 @@ class TooLate(AgentError):
     """The hour is over."""
 
 
+class ClockSet(AgentError):
+    """This host's clock was set during the run, or the host was suspended."""
+
+
 class Recorder:
     """``record()`` is valid at any moment, also after an interruption."""
 
@@ -75,26 +79,31 @@ class Recorder:
         self._fired = self._complete = False
 
     async def run(self) -> None:
-        """To the end of the schedule. TooLate; AgentError where the sockets cannot be had."""
+        """To the end of the schedule. TooLate; ClockSet; AgentError where the sockets cannot be
+        had.
+        """
         schedule = self._schedule
-        if time.time() > schedule.at:
-            raise TooLate(
-                f"the hour given is {time.time() - schedule.at:.0f} s ago by this host's clock; "
-                "agree on a later one"
-            )
+        self._check_hour()
         out = Direction.OUTBOUND if self._side is Side.NEAR else Direction.INBOUND
         back = Direction.INBOUND if out is Direction.OUTBOUND else Direction.OUTBOUND
-        await self._until(schedule.at - EARLY, "waiting for the hour")
+        await self._until(schedule.at - EARLY, "waiting for the hour", time.time)
+        self._check_hour()
+        begun = time.time() - time.monotonic()
+
+        def now() -> float:
+            """The calendar's time, as it would be had nobody set the clock since."""
+            return begun + time.monotonic()
+
         try:
             self._open()
             self._ask(
                 Prepare(list(schedule.volleys(out)), schedule.ports(self._secret, out)), Prepared
             )
             self._ask(Await(schedule.ports(self._secret, back)), Awaiting)
-            await self._until(schedule.begins(out), "listening")
+            await self._until(schedule.begins(out), "listening", now)
             self._ask(Fire(list(schedule.volleys(out)), GAP), Firing)
             self._fired = True
-            await self._until(schedule.ends, "listening")
+            await self._until(schedule.ends, "listening", now)
             self._complete = True
         finally:
             self._close()
@@ -144,10 +153,24 @@ class Recorder:
             raise AgentError(f"{self._side}: {found}")
         return found
 
-    async def _until(self, moment: float, what: str) -> None:
-        """By the calendar's clock, which may be set while we wait: it is what both agreed on."""
-        start = time.time()
-        whole = max(moment - start, 0.001)
-        while (left := moment - time.time()) > 0:
+    def _check_hour(self) -> None:
+        late = time.time() - self._schedule.at
+        if late > 0:
+            raise TooLate(
+                f"the hour given is {late:.0f} s ago by this host's clock; agree on a later one"
+            )
+
+    async def _until(self, moment: float, what: str, now: Callable[[], float]) -> None:
+        """The hour comes by the calendar's clock, which is what both agreed on and may be set while
+        we wait. From then on only a steady one tells how long we have listened.
+        """
+        whole = max(moment - now(), 0.001)
+        while (left := moment - now()) > 0:
             self._tell(f"{what}, {left:.0f} s more", 1 - left / whole)
             await asyncio.sleep(min(left, 0.5))
+        leap = time.time() - now()
+        if abs(leap) > self._schedule.slack:
+            raise ClockSet(
+                f"this host's clock was set by {leap:+.0f} s during the run, which is therefore "
+                "void; do it again on both hosts"
+            )
