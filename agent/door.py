@@ -148,6 +148,9 @@ class Door:
                 streams[1].transport.abort()
                 return
             serve = self.pair
+        elif self.ring.find(key.id) is None:  # revoked since
+            streams[1].transport.abort()
+            return
         else:
             self._waiting.go(task)
         try:

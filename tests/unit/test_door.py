@@ -212,6 +212,24 @@ def test_other_keys_count_from_the_next_client_on() -> None:
     at_home(play)
 
 
+def test_a_key_that_is_revoked_during_its_handshake() -> None:
+    async def play(house: House) -> None:
+        proved = house.door._proved
+
+        async def and_meanwhile(*arguments: object) -> door.Streams:
+            streams = await proved(*arguments)  # type: ignore[arg-type]
+            house.door.take(Keyring((BOB,)))
+            return streams
+
+        house.door._proved = and_meanwhile  # type: ignore[method-assign]
+        with contextlib.suppress(OSError):
+            assert await house.client(ALICE) == b""
+        assert await house.client(BOB) == b"welcome"
+        assert house.served == ["bob"]
+
+    at_home(play)
+
+
 def test_the_key_that_everybody_holds_opens_only_while_somebody_pairs() -> None:
     everybody = NamedKey("everybody", OPEN_KEY)
 
