@@ -45,6 +45,7 @@ class Frame(msgspec.Struct, array_like=True, frozen=True):
     flags: int = 0
     segments: tuple[tuple[int, bytes], ...] = ()  # (offset, octets)
     asks: bool = False  # for an answer, though it carries nothing
+    end: int = 0  # with FINISHED: octets of the stream after which there is no more to wait for
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -162,16 +163,19 @@ class Session:
         self._ack_at: float | None = None
         self._unacked = 0
         self._asking = side is Side.NEAR  # the first packet proves that near is there
-        self._closing = False
+        self._last: int | None = None  # once closed: see Frame.end
+        self._end: int | None = None  # the other's
 
     # -- what the shell asks -------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
         self._buffer += data
 
-    def close(self) -> None:
-        """The next packets say that no more will come."""
-        self._closing = True
+    def close(self, *, at_once: bool = False) -> None:
+        """The next packets say that no more will come than was written; ``at_once``: no more at
+        all.
+        """
+        self._last = 0 if at_once else self._cut + len(self._buffer)
         self._asking = True
 
     @property
@@ -240,8 +244,10 @@ class Session:
             self._unacked += 1
             self._ack_at = now if self._unacked >= EVERY else (self._ack_at or now + ACK_SECONDS)
         if frame.flags & FINISHED:
-            self.finished, self._ack_at = True, now
-        return self._incoming.whole()
+            self._end, self._ack_at = frame.end, now
+        whole = self._incoming.whole()
+        self.finished = self._end is not None and self._incoming.upto >= self._end
+        return whole
 
     def answer_by(self, way: Way, ridden: Ridden) -> None:
         """A way back, as the latest packet by it has shown."""
@@ -352,9 +358,10 @@ class Session:
                 self._incoming.upto,
                 max(0, self._window.largest),
                 self._window.recent(REPORTED) if self._window.largest >= 0 else 0,
-                FINISHED if self._closing else 0,
+                0 if self._last is None else FINISHED,
                 tuple((offset, self._segments[offset]) for offset in offsets),
                 asks,
+                self._last or 0,
             )
             box = self.keys.seal(self.side, self._number, _encoder.encode(frame))
             if offsets or asks:

@@ -16,6 +16,7 @@ from agent.inband.ways import answering
 from agent.model import Side
 
 MOST_UNSENT = 1 << 18  # octets; beyond, drain() waits
+MOST_UNREAD = 1 << 16  # octets, packed; beyond, the other end does not play along
 CHUNK = 1 << 16
 LEAVE_SECONDS = 1.5  # for the last words to be heard
 
@@ -35,12 +36,15 @@ class Line:
     ) -> None:
         self.session = session
         self.reader = asyncio.StreamReader()
+        self.reader.set_transport(_Valve(self))
         self.writer = Writer(self, names)
         self._send = send
         self._ended = ended
         self._timer: asyncio.TimerHandle | None = None
         self._packer = zlib.compressobj()
         self._unpacker = zlib.decompressobj()
+        self._unread = b""
+        self._shut = False
         self._room = asyncio.Event()
         self._quiet = asyncio.Event()
         self._over = False
@@ -76,17 +80,30 @@ class Line:
             return False
         if self.session.side is Side.FAR:  # who answers does so in the other's flows as well
             self.session.answer_by(*answering(ridden))
-        try:
-            self._feed(octets)
-        except zlib.error:  # the other end holds the key and is broken
+        self._unread += octets
+        self.unpack()
+        if len(self._unread) > MOST_UNREAD:
             self.end()
         self.pump()
         return True
 
-    def _feed(self, octets: bytes) -> None:
-        while octets:
-            self.reader.feed_data(self._unpacker.decompress(octets, CHUNK))
-            octets = self._unpacker.unconsumed_tail
+    def shut(self, shut: bool) -> None:
+        """Whether the reader has more than enough: a few octets can unpack to very many."""
+        self._shut = shut
+        if not shut:
+            self.unpack()
+
+    def unpack(self) -> None:
+        """For as long as the reader takes it."""
+        try:
+            while self._unread and not self._shut:
+                self.reader.feed_data(self._unpacker.decompress(self._unread, CHUNK))
+                self._unread = self._unpacker.unconsumed_tail
+        except zlib.error:  # the other end holds the key and is broken
+            self._unread = b""
+            self.end()
+        if self._over and not self._unread:
+            self.reader.feed_eof()
 
     def write(self, data: bytes) -> None:
         packed = self._packer.compress(data) + self._packer.flush(zlib.Z_SYNC_FLUSH)
@@ -118,10 +135,24 @@ class Line:
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
-        self.reader.feed_eof()
+        self.unpack()  # the rest, and that it is the end
         self._room.set()
         self._quiet.set()
         self._ended()
+
+
+class _Valve(asyncio.ReadTransport):
+    """What a StreamReader knows of where its octets come from."""
+
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self._line = line
+
+    def pause_reading(self) -> None:
+        self._line.shut(True)
+
+    def resume_reading(self) -> None:
+        self._line.shut(False)
 
 
 class Writer:
@@ -156,6 +187,6 @@ class Writer:
         """At once; one last packet tells the other end."""
         self._closing = True
         if not self._line.over:
-            self._line.session.close()
+            self._line.session.close(at_once=True)
             self._line.pump()
         self._line.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
+import zlib
 from collections.abc import Callable, Coroutine
 
 import pytest
@@ -15,7 +16,7 @@ from agent.inband.box import SALT, Shared
 from agent.inband.carriers import Ridden
 from agent.inband.session import Send, Session
 from agent.inband.ways import HARMLESS, answering, new_flow
-from agent.linux.line import MOST_UNSENT, Line
+from agent.linux.line import MOST_UNREAD, MOST_UNSENT, Line
 from agent.model import Event, Side, Sighting
 
 NEAR, FAR = "10.1.0.2", "10.2.0.2"
@@ -142,3 +143,26 @@ async def test_zeros_without_end_do_not_fill_the_memory() -> None:
     got = 0
     while got < 4 * MAX_LINE:
         got += len(await asyncio.wait_for(pair.near.reader.read(1 << 16), 10))
+
+
+@looped
+async def test_what_nobody_reads_is_not_unpacked() -> None:
+    """The agent reads no more while its own words do not get through. 64 MB, in 70 packets."""
+    pair = Pair()
+    pair.near.session.write(zlib.compress(bytes(1 << 26)))
+    pair.near.pump()
+    while not pair.near.session.idle:
+        await asyncio.sleep(0.01)
+    assert len(pair.far.reader._buffer) < 1 << 19  # type: ignore[attr-defined]
+    pair.near.writer.write(secrets.token_bytes(2 * MOST_UNREAD))
+    while Side.FAR not in pair.ended:
+        await asyncio.sleep(0.01)
+    pair.near.end()
+
+
+@looped
+async def test_what_was_not_read_yet_is_there_when_the_other_end_has_left() -> None:
+    pair = Pair()
+    pair.near.writer.write(bytes(1 << 20))
+    await pair.near.leave()
+    assert len(await pair.far.reader.read()) == 1 << 20
