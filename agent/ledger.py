@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS flows (
 """
 OPENINGS = "CREATE TABLE IF NOT EXISTS openings (nonce BLOB PRIMARY KEY)"
 CONTROL = "control messages of ours"  # which rode in such packets, for want of a control port
-REMEMBERED_OPENINGS = 10_000
+REMEMBERED_OPENINGS = 100_000  # that the file could not take: 10 MB
 KEEP_OPENINGS = 1_000_000  # of a few octets each; only who holds a key can add one
 
 
@@ -67,7 +67,7 @@ class Ledger:
         self.path = path
         self.troubles: list[str] = []
         self._told = 0
-        self._openings: set[bytes] = set()  # while this program runs
+        self._openings: set[bytes] = set()  # those that are not in the file
         self._database: sqlite3.Connection | None = None
         for _ in range(2):
             try:
@@ -166,25 +166,23 @@ class Ledger:
 
     def fresh(self, nonce: bytes) -> bool:
         """Whether ``nonce`` is seen for the first time; from now on it is not. Also over restarts,
-        unless the file cannot be used.
+        unless the file cannot be used. None is where no more can be remembered.
         """
-        if nonce in self._openings:
+        if nonce in self._openings or len(self._openings) >= REMEMBERED_OPENINGS:
             return False
-        if len(self._openings) >= REMEMBERED_OPENINGS:
-            self._openings.clear()  # the file has them
-        self._openings.add(nonce)
-        if self._database is None:
-            return True
         try:
-            self._database.execute("INSERT INTO openings VALUES (?)", (nonce,))
-            self._database.execute(
-                "DELETE FROM openings WHERE rowid <= (SELECT max(rowid) FROM openings) - ?",
-                (KEEP_OPENINGS,),
-            )
+            if self._database is not None:
+                self._database.execute("INSERT INTO openings VALUES (?)", (nonce,))
+                self._database.execute(
+                    "DELETE FROM openings WHERE rowid <= (SELECT max(rowid) FROM openings) - ?",
+                    (KEEP_OPENINGS,),
+                )
+                return True
         except sqlite3.IntegrityError:
             return False
         except sqlite3.Error as error:
             self.troubles.append(f"the flow ledger {self.path} could not be written: {error}")
+        self._openings.add(nonce)
         return True
 
     def news(self) -> list[str]:

@@ -107,11 +107,22 @@ def test_without_a_file_openings_are_known_as_long_as_the_program_runs(tmp_path:
     assert not ledger.fresh(b"one")
 
 
+def test_without_a_file_no_opening_is_ever_fresh_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather none at all, once there is no room to remember them."""
+    monkeypatch.setattr("agent.ledger.REMEMBERED_OPENINGS", 10)
+    (tmp_path / "flows.sqlite").mkdir()
+    ledger = Ledger(tmp_path / "flows.sqlite")
+    found = [ledger.fresh(b"%d" % number) for number in range(20)]
+    assert found == [True] * 10 + [False] * 10
+    assert not any(ledger.fresh(b"%d" % number) for number in range(20))
+
+
 def test_more_openings_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.ledger.KEEP_OPENINGS", 50)
-    monkeypatch.setattr("agent.ledger.REMEMBERED_OPENINGS", 10)
     ledger = Ledger(tmp_path / "flows.sqlite")
     for number in range(100):
         assert ledger.fresh(b"%d" % number)
     assert not ledger.fresh(b"99")
-    assert not ledger.fresh(b"60")  # no more in memory, and in the file
+    assert not ledger.fresh(b"60")
