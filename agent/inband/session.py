@@ -99,14 +99,17 @@ class _Pace:
 
 
 @dataclass(slots=True)
-class _Incoming:
+class Incoming:
     upto: int = 0
     early: dict[int, bytes] = field(default_factory=dict)
+    held: int = 0  # octets in ``early``
 
     def take(self, offset: int, octets: bytes) -> None:
-        if offset + len(octets) > self.upto and offset < self.upto + MOST_WAITING:
-            known = self.early.get(offset, b"")
-            self.early[offset] = max(known, octets, key=len)
+        known = self.early.get(offset, b"")
+        more = len(octets) - len(known)
+        if more > 0 and offset + len(octets) > self.upto and self.held + more <= MOST_WAITING:
+            self.early[offset] = octets
+            self.held += more
 
     def whole(self) -> bytes:
         """What has come without a gap since this was last asked."""
@@ -114,7 +117,9 @@ class _Incoming:
         for offset in sorted(self.early):
             if offset > self.upto:
                 break
-            octets = self.early.pop(offset)[self.upto - offset :]
+            whole = self.early.pop(offset)
+            self.held -= len(whole)
+            octets = whole[self.upto - offset :]
             found += octets
             self.upto += len(octets)
         return bytes(found)
@@ -149,7 +154,7 @@ class Session:
         self._paths = dict(paths)
         self._level, self._told_level = levels
         self._window = Window()
-        self._incoming = _Incoming()
+        self._incoming = Incoming()
         self._pace = _Pace()
         self._buffer = bytearray()
         self._cut = 0  # octets of the stream that were cut into segments
