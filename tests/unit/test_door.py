@@ -221,7 +221,7 @@ def test_a_key_that_is_revoked_during_its_handshake() -> None:
             house.door.take(Keyring((BOB,)))
             return streams
 
-        house.door._proved = and_meanwhile  # type: ignore[method-assign]
+        house.door._proved = and_meanwhile  # type: ignore[assignment, method-assign]
         with contextlib.suppress(OSError):
             assert await house.client(ALICE) == b""
         assert await house.client(BOB) == b"welcome"

@@ -56,7 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, ledger: Ledger, clock: Clock) -> Record
         await sleep(0)
 
     monkeypatch.setattr(recorder, "time", clock)
-    monkeypatch.setattr(recorder.asyncio, "sleep", pass_)
+    monkeypatch.setattr(asyncio, "sleep", pass_)
     asyncio.run(made.run())
     return made
 
