@@ -91,6 +91,8 @@ nft:
 masked:
 	@[ "$$(id -u)" -ne 0 ] || command -v firewalld >/dev/null || { \
 		mkdir -p /etc/systemd/system; ln -sf /dev/null /etc/systemd/system/firewalld.service; }
+	@[ "$$(id -u)" -ne 0 ] || command -v sshd >/dev/null || { \
+		mkdir -p /etc/systemd/system; ln -sf /dev/null /etc/systemd/system/ssh.service; }
 
 peers: masked $(LIBRESWAN)
 	@missing=$(call missing,$(TEST_PACKAGES)); [ -z "$$missing" ] || { $(call apt,$$missing); }

@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from agent import keyring
             from agent.linux import keeper, privileges
 
+            if options.stdio:
+                return _stdio(options, stack)
             files = keyring.find_files(options.key, options.keys, os.environ)
 
             def keep(named_key: bytes) -> NamedKey:
@@ -84,6 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(3, error)
         except KeyboardInterrupt:
             return 0
+
+
+def _stdio(options: argparse.Namespace, stack: ExitStack) -> int:
+    from agent.linux import keeper, privileges
+
+    user = privileges.user(options.user)
+    # At the places of KEYS and TRACKING; there is no key.
+    hands = keeper.Hands((lambda _: None, keeper.open_tracking))
+    if user is not None:
+        hands = keeper.Keeper(user, hands)
+        stack.callback(hands.close)
+    config = _config(options, None)
+    from agent.stdio import serve
+
+    try:
+        return serve(config, user, hands, options.stdio)
+    except AgentError as error:
+        return _fail(3, error)
 
 
 def _fail(code: int, error: Exception) -> int:
@@ -202,11 +222,14 @@ def parser() -> settings.Parser:
     alone.add_argument("--slack", type=float, default=5.0, metavar="S", help="between clocks (5)")
     alone.add_argument("--run", metavar="ID", help="which run, of several at the same hour")
     alone.add_argument("--key-id", metavar="ID", help="which key of several near has")
+    # `probe run --control ssh` starts it so; N: seconds without a word after which it ends
+    parser.add_argument("--stdio", type=float, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"probe-agent {__version__}")
     return parser
 
 
-def _config(options: argparse.Namespace, files: KeyFiles) -> Config:
+def _config(options: argparse.Namespace, files: KeyFiles | None) -> Config:
+    """``files``: where the keys are; None where none is needed."""
     from agent import keyring
     from agent.daemon import Config
     from agent.model import Limits
@@ -231,7 +254,7 @@ def _config(options: argparse.Namespace, files: KeyFiles) -> Config:
     if options.pair:
         keyring.check_name(options.pair, "--pair ")
     return Config(
-        _ring(files, pairing=options.pair is not None),
+        _ring(files, pairing=options.pair is not None) if files else keyring.Keyring(()),
         options.listen,
         options.port,
         tuple(allow),

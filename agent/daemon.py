@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agent import __version__, journal, status, tally
+from agent import __version__, journal, status, strands, tally
 from agent.control import (
     PROTOCOL,
     STOPPED,
@@ -55,6 +55,7 @@ WRITE_SECONDS = 1.0  # flows that are seen this close together are written down 
 
 log = logging.getLogger(journal.NAME)
 
+AnyWriter = asyncio.StreamWriter | Writer | strands.Writer
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -199,15 +200,24 @@ class Daemon:
         if named is None:  # revoked a moment ago
             line.end()
             return
-        accepting = self._accept(line.reader, line.writer, named, INBAND_HELLO_SECONDS)
-        task = asyncio.create_task(accepting)
+        self.admit(line.reader, line.writer, named, INBAND_HELLO_SECONDS)
+
+    def admit(
+        self,
+        reader: asyncio.StreamReader,
+        writer: AnyWriter,
+        key: NamedKey,
+        patience: float = HELLO_SECONDS,
+    ) -> None:
+        """Serves somebody who has proved to be who may, and did not come in by the port."""
+        task = asyncio.create_task(self._accept(reader, writer, key, patience))
         self._callers.add(task)
         task.add_done_callback(self._callers.discard)
 
     async def _accept(
         self,
         reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter | Writer,
+        writer: AnyWriter,
         key: NamedKey,
         patience: float = HELLO_SECONDS,
     ) -> None:
@@ -273,7 +283,7 @@ class Daemon:
         return any(address in network for network in self._config.allow)
 
     @staticmethod
-    async def _end(writer: asyncio.StreamWriter | Writer) -> None:
+    async def _end(writer: AnyWriter) -> None:
         """Closes politely, for as long as the other end plays along."""
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -288,7 +298,7 @@ class _Session:
         config: Config,
         host: Host,
         ledger: Ledger,
-        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter | Writer],
+        streams: tuple[asyncio.StreamReader, AnyWriter],
         told: tally.Session,
         patience: float,
     ) -> None:

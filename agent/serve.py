@@ -26,7 +26,7 @@ from agent.linux.privileges import User, own_name
 from agent.wire import KINDS, codec
 from agent.wire.templates import templates
 
-# Imported late elsewhere, because `probe` starts quicker without; see _have_all_at_hand.
+# Imported late elsewhere, because `probe` starts quicker without; see have_all_at_hand.
 LATE = (
     "agent.wire.ike_answer",
     "agent.wire.port",
@@ -114,17 +114,9 @@ class _Agent:
     def _step_down(self) -> None:
         if self._to is None:
             return
-        _have_all_at_hand(self._pairing)
+        have_all_at_hand(self._pairing)
         privileges.drop(self._to)
-        self._daemon.read_tracking_by(self._open_tracking)
-
-    def _open_tracking(self) -> int:
-        try:
-            found = self._hands.ask(TRACKING)
-        except AgentError as error:
-            raise PermissionError(errno.EACCES, str(error)) from error
-        assert isinstance(found, int)
-        return found
+        self._daemon.read_tracking_by(lambda: open_tracking(self._hands))
 
     def _read_keys_again(self) -> None:
         """What cannot be used leaves the old keys in force: a slip shall lock nobody out."""
@@ -165,7 +157,17 @@ class _Agent:
             self._stopping.set()
 
 
-def _have_all_at_hand(pairing: bool) -> None:
+def open_tracking(hands: Hands) -> int:
+    """The host's connection tracking, by ``hands``. PermissionError when they cannot."""
+    try:
+        found = hands.ask(TRACKING)
+    except AgentError as error:
+        raise PermissionError(errno.EACCES, str(error)) from error
+    assert isinstance(found, int)
+    return found
+
+
+def have_all_at_hand(pairing: bool) -> None:
     """What a run needs, while this program's own files can be read: they may be in root's home."""
     for kind in KINDS:
         codec(kind)

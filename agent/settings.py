@@ -16,7 +16,7 @@ from agent.errors import AgentError
 
 DEFAULT = Path("/etc/probe/agent.toml")
 NOT_IN_A_FILE = (
-    *("help", "version", "config", "status", "json"),
+    *("help", "version", "config", "status", "json", "stdio"),
     *("record", "at", "peer", "ask", "shots", "slack", "run", "key-id"),
 )
 

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Container
+from typing import TYPE_CHECKING
 
 from agent.model import CLIENT
 from probe.report import FORMS
+
+if TYPE_CHECKING:
+    from probe.ssh import Ssh
 
 DIRECTIONS = ("outbound", "inbound", "both")
 
@@ -134,10 +138,18 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
     add("--port", type=port, default=5088, help="the agent's port (default: 5088)")
     add(
         "--control",
-        choices=("auto", "tcp", "inband"),
+        choices=("auto", "tcp", "inband", "ssh"),
         default="auto",
-        help="how to talk to the agent: by TCP, in packets of the tested kinds, or (auto) the one "
-        "where the other fails",
+        help="how to talk to the agent: by TCP, in packets of the tested kinds, or (auto) the "
+        "second where the first fails; ssh starts one there for the time of the run",
+    )
+    add("--ssh", metavar="DEST", help="with --control ssh: where ssh goes (default: root@HOST)")
+    add("--ssh-file", metavar="FILE", help="what it copies there (default: what make dist makes)")
+    add(
+        "--ssh-command",
+        default="ssh",
+        metavar="CMD",
+        help="the ssh to use, with options, as in 'ssh -F FILE' (default: ssh)",
     )
     add(
         "--code",
@@ -156,6 +168,17 @@ def add_host(parser: argparse.ArgumentParser) -> None:
     add("--key", metavar="FILE", help="the key (default: that of the host, else the shared one)")
     add("-4", dest="family", action="store_const", const=4, help="IPv4 only")
     add("-6", dest="family", action="store_const", const=6, help="IPv6 only")
+
+
+def ssh(options: argparse.Namespace) -> Ssh:
+    """How the agent is started with ``--control ssh``."""
+    import shlex
+    from pathlib import Path
+
+    from probe.ssh import Ssh
+
+    file = Path(options.ssh_file) if options.ssh_file else None
+    return Ssh(options.ssh or "", file, tuple(shlex.split(options.ssh_command)) or ("ssh",))
 
 
 def add_reports(parser: argparse.ArgumentParser, without: Container[str] = ()) -> None:

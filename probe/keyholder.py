@@ -27,6 +27,8 @@ def hold(options: argparse.Namespace) -> tuple[bytes, ...]:
     ``options``: those of :func:`probe.arguments.add_peer`. With ``--code`` a new key is made with
     the far host first, and kept.
     """
+    if options.control == "ssh":
+        return (b"",)  # ssh has its own
     if options.code is not None:
         return (_paired(options),)
     try:

@@ -28,6 +28,7 @@ from agent.station import Station
 from probe.dial import LinkError, dial
 
 if TYPE_CHECKING:
+    from agent import strands
     from agent.linux.line import Writer
 
 ANSWER_SECONDS = 10.0
@@ -71,7 +72,7 @@ class There:
     def __init__(
         self,
         reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter | Writer,
+        writer: asyncio.StreamWriter | Writer | strands.Writer,
         report: Callable[[list[Sighting]], None],
         show: Callable[[list[Kept]], None] = lambda _packets: None,
         patience: float | None = None,

@@ -1,4 +1,4 @@
-"""How the far agent is reached: by TCP, or in packets of the tested kinds, or why it is not."""
+"""How the far agent is reached: by TCP, by ssh, in packets of the tested kinds, or why not."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from scenarios import load
 
 if TYPE_CHECKING:
     from probe.inband import Called
+    from probe.ssh import Shore, Ssh
 
 PING_SECONDS = 1.0
 OLD_KEY = (
@@ -32,12 +33,17 @@ OLD_KEY = (
 
 @dataclass(frozen=True, slots=True)
 class Far:
-    """``control``: "tcp", "inband", or "auto": the one where the other fails."""
+    """``control``: "tcp", "inband", "ssh", or "auto": the second where the first fails.
+
+    ``name``: the far host as it was typed.
+    """
 
     address: str
     port: int
     keys: tuple[bytes, ...]  # the newest first
     control: str = "auto"
+    name: str = ""
+    ssh: Ssh | None = None
 
 
 class Reach:
@@ -62,14 +68,19 @@ class Reach:
         self._old_key = False
         self._progress = progress
         self._called: Called | None = None
+        self._shore: Shore | None = None
 
     @property
     def control(self) -> str:
+        if self._far.control == "ssh":
+            return "ssh"
         return "tcp" if self._called is None else "inband"
 
     def notes(self) -> list[str]:
         """Whose packets carried the control messages; and that the newest key was of no use."""
         told = [OLD_KEY] if self._old_key else []
+        if self._shore is not None:
+            told.append(self._shore.note())
         if self._called is not None:
             out, back = self._called.ways()
             told.append(
@@ -84,6 +95,8 @@ class Reach:
         LinkError says what was tried, and what to do.
         """
         far, name = self._far, socket.gethostname()
+        if far.control == "ssh":
+            return await self._land(name, source)
         if far.control == "inband" or self._called is not None:  # once is enough to know
             return await self._call(name, source)
         try:
@@ -118,6 +131,23 @@ class Reach:
             return found
         assert unknown is not None
         raise unknown
+
+    def close(self) -> None:
+        """Nobody is connected any more."""
+        if self._shore is not None:
+            self._shore.close()
+
+    async def _land(self, name: str, source: str) -> tuple[There, Welcome]:
+        """By ssh; the one agent serves every session of this run."""
+        from probe.ssh import Shore, Ssh
+
+        far = self._far
+        if self._shore is None:
+            self._shore = Shore(far.ssh or Ssh(), self._near, far.address, far.name or far.address)
+            await self._shore.start(self._progress)
+        strand = self._shore.open(source)
+        there = There(strand.reader, strand.writer, self._saw, self._show)
+        return there, await greet(there, name, "the agent that ssh started")
 
     async def _call(self, name: str, source: str) -> tuple[There, Welcome]:
         """By packets of the kinds that are tested, without a port of its own."""

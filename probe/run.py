@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent import __version__
 from agent.control import Welcome
@@ -17,7 +17,7 @@ from agent.errors import AgentError, in_one_line
 from agent.ledger import Ledger, state_directory
 from agent.linux.host import Host as Sockets
 from agent.linux.sockets import interface_mtu
-from agent.model import Direction, Kept, Side, Sighting
+from agent.model import Direction, Event, Kept, Side, Sighting
 from agent.station import Station, no_sockets
 from probe import agreement, fresh, pathmtu, remarks
 from probe import plan as planning
@@ -33,6 +33,9 @@ from probe.reach import Far, Reach
 from probe.result import Conclusion, Host, Outcome, PathFacts, RunResult, Verdict
 from probe.sizing import MAX_ROUNDS, SHOTS, SHOTS_IF_LOSSY, Search, Sizing
 from scenarios import Scenario, load
+
+if TYPE_CHECKING:
+    from probe.ssh import Ssh
 
 Progress = Callable[[str, float], None]
 MTU_SEARCH = "one size of many that were tried for the path's MTU"
@@ -55,7 +58,8 @@ class Request:
     sizes: bool = False  # what can be large in real life is tried large as well
     alias: str = ""  # another address of near's, for the inbound half: a tuple of its own
     fresh_address: bool = False  # the same with an address drawn out of near's /64 (IPv6)
-    control: str = "auto"  # "tcp", "inband", or the one where the other fails
+    control: str = "auto"  # "tcp", "inband", "ssh", or the second where the first fails
+    ssh: Ssh | None = None  # how the agent is started, with control "ssh"
     inspect: bool = False  # beside the real messages, noise of the same size
     resting: frozenset[tuple[object, ...]] = frozenset()  # tuples that are left alone this time
     settings: Settings = field(default_factory=Settings)
@@ -70,7 +74,7 @@ class Request:
             "--strict": self.strict,
             "--sizes": self.sizes,
             "--inspect": self.inspect,
-            "--control": self.control if self.control == "inband" else "",
+            "--control": self.control if self.control in ("inband", "ssh") else "",
             "--alias": self.alias,
             "--fresh": "address" if self.fresh_address else "wait" if settings.rest else "",
             "--shots": settings.shots if settings.shots != usual.shots else "",
@@ -270,7 +274,7 @@ class Session:
         if self._reach is None:
             request = self.request
             keys = request.key, *request.older_keys
-            far = Far(self._address, request.port, keys, request.control)
+            far = Far(self._address, request.port, keys, request.control, request.peer, request.ssh)
             host = self._near, self._sockets, self._ledger
             self._reach = Reach(far, *host, self._saw, self._show, self.progress)
         return await self._reach.connect(family, source)
@@ -283,7 +287,15 @@ class Session:
         settings = self.request.settings
         drive = self._new_drive(self.new_drive, plan, near, there, welcome, settings)
         self._drives.append(drive)
-        await drive.run(secrets.token_bytes(32))
+        try:
+            await drive.run(secrets.token_bytes(32))
+        finally:
+            if self.request.control == "ssh":  # an agent that is gone tomorrow remembers nothing
+                self._station.remember_of_peer(
+                    sighting.check
+                    for sighting in drive.evidence().sightings
+                    if sighting.event is Event.LEFT
+                )
 
     def _new_drive(
         self,
@@ -399,6 +411,8 @@ class Session:
         self._faults.append(f"a fault in this program: {what}")
 
     def close(self) -> None:
+        if self._reach is not None:
+            self._reach.close()
         self._station.close()
         self._sockets.close()
         self._ledger.close()

@@ -94,6 +94,7 @@ def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request
         older_keys=older,
         port=options.port,
         control=options.control,
+        ssh=arguments.ssh(options) if options.control == "ssh" else None,
         family=options.family,
         scenario=options.scenario,
         only=options.only,

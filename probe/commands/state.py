@@ -107,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
                 older_keys=tuple(older),
                 port=options.port,
                 control=options.control,
+                ssh=arguments.ssh(options) if options.control == "ssh" else None,
                 family=options.family,
                 settings=Settings(wait=options.timeout, state_timeout=options.state_timeout),
             ),

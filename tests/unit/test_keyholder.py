@@ -23,7 +23,7 @@ def _own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def asked(peer: str, key: str | None = None) -> argparse.Namespace:
-    return argparse.Namespace(peer=peer, key=key, code=None)
+    return argparse.Namespace(peer=peer, key=key, code=None, control="auto")
 
 
 @pytest.mark.parametrize("user", [0, 1000])

@@ -1,0 +1,327 @@
+"""The far agent by the system's ssh: started for the time of a run, from a file kept in memory.
+
+One ssh, whose standard input takes first the file and then the control messages. When it ends,
+however it does, the agent over there reads the end of its standard input and ends as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pkgutil
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.strands import Bundle, Strand
+from probe.dial import LinkError
+
+SILENCE = 120  # seconds without a word after which the agent ends by itself
+START_SECONDS = 20.0  # from one word of the far host to the next, once somebody is let in
+LOGIN_SECONDS = 120.0  # somebody may have to type a password
+END_SECONDS = 3.0
+KEPT = 8192  # octets of what ssh and the far host complain of
+CHUNK = 1 << 16
+OPTIONS = tuple(
+    ["-T", "-x", "-a", "-o", "ClearAllForwardings=yes", "-o", "ControlMaster=no", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=15", "-o", "EscapeChar=none", "-o", "PermitLocalCommand=no"]
+)
+FILE = "ipsec-probe.pyz"
+_MADE_FOR = re.compile(r'^MADE_FOR = "(.*?)"', re.MULTILINE)
+
+# $1 the text of probe.ashore, $2 what the file is made for, $3 its octets. One line, without quotes
+# of the kind that go around it: whatever shell it is that the far host's user has.
+SCRIPT = (
+    'echo "ipsec-probe from $SSH_CONNECTION"; r=; [ "$(id -u)" -eq 0 ] || r="sudo -n"; '
+    "for p in {pythons}; do "
+    'command -v "$p" >/dev/null 2>&1 || continue; '
+    '"$p" -I -S -c "$1" "$2" check 2>/dev/null || continue; '
+    'exec $r "$p" -I -S -c "$1" "$2" "$3" --stdio=$4; done; echo "ipsec-probe none"; exit 96'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ssh:
+    """``destination``: as ssh takes it, "" for root at the far host; ``file``: what is copied."""
+
+    destination: str = ""
+    file: Path | None = None  # None: looked for
+    command: tuple[str, ...] = ("ssh",)
+
+
+class NoFile(LinkError):
+    """There is nothing to copy there."""
+
+
+def find_file(given: Path | None) -> tuple[Path, str]:
+    """The file to copy, and the Python that it is made for. NoFile says how to come by one."""
+    if given is not None:
+        places = [given]
+    else:
+        root = Path(__file__).parent.parent  # of a source tree, or the single file itself
+        places = [root] if root.is_file() else [root / "dist" / FILE]
+    for place in places:
+        if place.is_file():
+            return place, _made_for(place)
+    if given is not None:
+        raise NoFile(f"--ssh-file {given}: there is no such file. `make dist` makes one")
+    raise NoFile(
+        f"--control ssh copies the single file {FILE} to the far host, and there is none at "
+        f"{places[0]}. Run `make dist` in the source tree, or name the file with --ssh-file"
+    )
+
+
+def _made_for(place: Path) -> str:
+    try:
+        with zipfile.ZipFile(place) as archive:
+            found = _MADE_FOR.search(archive.read("__main__.py").decode())
+    except (OSError, KeyError, UnicodeDecodeError, zipfile.BadZipFile):
+        found = None
+    if found is None:
+        raise NoFile(f"{place} is not what `make dist` makes, or cannot be read")
+    return found[1]
+
+
+def far_command(made_for: str, octets: int) -> str:
+    """What the far host's shell is asked to do."""
+    text = f"exec({json.dumps((pkgutil.get_data('probe', 'ashore.py') or b'').decode())})"
+    own = f"python{made_for.split()[1]}"
+    script = SCRIPT.format(pythons=f"{own} python3")
+    words = [script, "sh", text, made_for, str(octets), str(SILENCE)]
+    return f"exec sh -c {' '.join(map(shlex.quote, words))}"
+
+
+class Shore:
+    """The agent over there. ``near``, ``address``: the two hosts, as near knows them."""
+
+    def __init__(self, ssh: Ssh, near: str, address: str, name: str) -> None:
+        """``name``: the far host as the operator typed it."""
+        self._ssh = ssh
+        self._near = near
+        self._address = address
+        self._destination = ssh.destination or f"root@{name}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._bundle: Bundle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._complaints = b""
+        self._unfit: list[str] = []
+        self._seen = ""  # near's address as far's sshd sees it
+
+    async def start(self, progress: Callable[[str, float], None]) -> None:
+        """LinkError says why there is no agent, and what to do."""
+        file, made_for = find_file(self._ssh.file)
+        program = shutil.which(self._ssh.command[0])
+        if program is None:
+            raise LinkError(
+                f"there is no {self._ssh.command[0]} on this host. Install it (Debian: apt-get "
+                "install openssh-client)"
+            )
+        if self._destination.startswith("-"):
+            raise LinkError(f"{self._destination} is no destination for ssh")
+        data = file.read_bytes()
+        batch = [] if _terminal() else ["-o", "BatchMode=yes"]
+        argv = [program, *self._ssh.command[1:], *OPTIONS, *batch, self._destination]
+        progress(f"ssh {self._destination}", 0.0)
+        # Ctrl-C in a terminal is for us: what is under way is then ended in good order.
+        self._process = subprocess.Popen(
+            ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *argv, far_command(made_for, len(data))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        reader, writer = await self._pipes()
+        await self._wait_for(reader, "send", made_for, LOGIN_SECONDS)
+        await self._copy(writer, data, progress)
+        await self._wait_for(reader, "ready", made_for, START_SECONDS)
+        self._bundle = Bundle(reader, writer)
+        self._tasks.append(asyncio.create_task(self._read(self._bundle)))
+
+    def open(self, source: str) -> Strand:
+        """One session. ``source``: another address of near's than the usual, or ""."""
+        assert self._bundle is not None
+        return self._bundle.open(self._address, source or self._seen or self._near)
+
+    def note(self) -> str:
+        """What the operator should know of the addresses."""
+        if self._seen:
+            return f"the agent ran by ssh ({self._destination}) for the time of the run"
+        return (
+            f"the agent ran by ssh ({self._destination}) for the time of the run, and not straight "
+            f"from this host: {self._near} is this host's address by its own word. Behind a NAT, "
+            "inbound cannot be asked in this way"
+        )
+
+    async def _pipes(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        assert self._process is not None
+        loop = asyncio.get_running_loop()
+        readers = []
+        for pipe in (self._process.stdout, self._process.stderr):
+            reader = asyncio.StreamReader()
+            await loop.connect_read_pipe(
+                lambda reader=reader: asyncio.StreamReaderProtocol(reader),  # type: ignore[misc]
+                pipe,
+            )
+            readers.append(reader)
+        transport, protocol = await loop.connect_write_pipe(
+            asyncio.streams.FlowControlMixin, self._process.stdin
+        )
+        self._tasks.append(asyncio.create_task(self._listen(readers[1])))
+        return readers[0], asyncio.StreamWriter(transport, protocol, None, loop)
+
+    async def _listen(self, stream: asyncio.StreamReader) -> None:
+        while data := await stream.read(KEPT):
+            self._complaints = (self._complaints + data)[-KEPT:]
+
+    async def _wait_for(
+        self, reader: asyncio.StreamReader, word: str, made_for: str, seconds: float
+    ) -> None:
+        """What a login shell prints before is passed over."""
+        try:
+            async with asyncio.timeout(seconds):
+                while line := await reader.readline():
+                    text = line.decode(errors="replace").strip()
+                    _, ours, said = text.rpartition("ipsec-probe ")
+                    what, _, rest = said.partition(" ")
+                    if not ours:
+                        continue
+                    if what == word:
+                        return
+                    if what == "from":
+                        self._seen = await self._direct(rest.split())
+                    elif what == "unfit":
+                        self._unfit.append(rest)
+                    elif what == "none":
+                        raise LinkError(self._no_python(made_for))
+                    elif what == "not-root":
+                        raise LinkError(self._no_root())
+        except TimeoutError:
+            raise LinkError(f"ssh {self._destination} said nothing for {seconds:g} s") from None
+        except ValueError:
+            raise LinkError(f"what {self._destination} prints at login is no text") from None
+        raise LinkError(await self._why())
+
+    async def _copy(
+        self, writer: asyncio.StreamWriter, data: bytes, progress: Callable[[str, float], None]
+    ) -> None:
+        try:
+            for begin in range(0, len(data), CHUNK):
+                progress(f"copying the agent to {self._destination}", begin / len(data))
+                writer.write(data[begin : begin + CHUNK])
+                await writer.drain()
+        except OSError:
+            raise LinkError(await self._why()) from None
+
+    async def _read(self, bundle: Bundle) -> None:
+        try:
+            await bundle.read()
+            why = await self._why()
+        except OSError as error:
+            why = str(error)
+        bundle.end(why)
+
+    async def _direct(self, words: list[str]) -> str:
+        """Near's address as far sees it, where ssh goes straight to the address that is tested."""
+        if len(words) != 4:
+            return ""
+        argv = [*self._ssh.command, "-G", self._destination]
+        told = await asyncio.to_thread(
+            subprocess.run, argv, stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
+        config = dict(line.partition(" ")[::2] for line in told.stdout.splitlines())
+        detour = [config.get(name, "none") for name in ("proxyjump", "proxycommand")]
+        if told.returncode or detour != ["none", "none"]:
+            return ""
+        with contextlib.suppress(OSError):
+            found = await asyncio.get_running_loop().getaddrinfo(
+                config.get("hostname", ""), None, type=socket.SOCK_STREAM
+            )
+            if {place[4][0] for place in found} == {self._address.partition("%")[0]}:
+                return words[0].removeprefix("::ffff:")
+        return ""
+
+    # -- why not -----------------------------------------------------------------------------
+
+    async def _why(self) -> str:
+        """Why ssh ended, in words of ours where we have them."""
+        await asyncio.sleep(0.1)  # its last words may be under way
+        text = " ".join(self._complaints.decode(errors="replace").split())
+        where = f"ssh {self._destination}"
+        if "IDENTIFICATION HAS CHANGED" in text:
+            return (
+                f"{where}: the host has another key than the one that is known here. Find out why "
+                f"before anything else; then: ssh-keygen -R HOST"
+            )
+        if "Host key verification failed" in text:
+            return (
+                f"{where}: this host does not know the far host's key yet. Log in once by hand "
+                f"({where}), compare the fingerprint, and try again"
+            )
+        if "Permission denied (" in text:
+            return (
+                f"{where}: permission denied. Check that `{where} true` works here; name another "
+                "user or host with --ssh USER@HOST"
+            )
+        if "sudo:" in text:
+            return self._no_root()
+        last = self._complaints.decode(errors="replace").strip().splitlines()[-1:]
+        said = f" ({last[0]})" if last else ""
+        if self._bundle is not None:
+            return f"ssh to the far host ended{said}"
+        return f"{where} brought no agent{said}. Check that `{where} true` works here"
+
+    def _no_root(self) -> str:
+        return (
+            f"ssh {self._destination}: the agent needs root there, and `sudo -n` gives it to this "
+            "user only with a password, or not at all. Log in as root (--ssh root@HOST), or allow "
+            "this user sudo without a password"
+        )
+
+    def _no_python(self, made_for: str) -> str:
+        if not self._unfit:
+            return (
+                f"ssh {self._destination}: there is no Python on the far host. The agent needs "
+                f"{made_for}"
+            )
+        return (
+            f"ssh {self._destination}: the far host has {' and '.join(sorted(set(self._unfit)))}, "
+            f"and the file to copy is made for {made_for}. Make one on such a host (make dist) and "
+            "name it with --ssh-file"
+        )
+
+    def close(self) -> None:
+        """Ends ssh, and with it the agent."""
+        for task in self._tasks:
+            task.cancel()
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if self._bundle is not None:
+            self._bundle.out.transport.abort()
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        # The far end says its last words first; where nobody was let in there are none to wait for.
+        patience = END_SECONDS if self._bundle is not None else 0.1
+        for seconds, end in ((patience, process.terminate), (END_SECONDS, process.kill)):
+            try:
+                process.wait(seconds)
+                return
+            except subprocess.TimeoutExpired:
+                end()
+        process.wait()
+
+
+def _terminal() -> bool:
+    """May ssh ask somebody?"""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,68 @@
+"""What is copied by ssh, and what the far host's shell makes of the command."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from probe import ssh
+from probe.ashore import here
+from probe.ssh import NoFile, far_command, find_file
+
+
+def pyz(place: Path, main: str) -> Path:
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("__main__.py", main)
+    return place
+
+
+def test_the_file_and_what_it_is_made_for(tmp_path: Path) -> None:
+    file = pyz(tmp_path / "a.pyz", '"""A"""\nMADE_FOR = "cpython 3.11 Linux x86_64 gnu"  # so\n')
+    assert find_file(file) == (file, "cpython 3.11 Linux x86_64 gnu")
+    with pytest.raises(NoFile, match="no such file"):
+        find_file(tmp_path / "b.pyz")
+    with pytest.raises(NoFile, match="not what `make dist` makes"):
+        find_file(pyz(tmp_path / "c.pyz", "print(1)"))
+    (tmp_path / "d.pyz").write_text("no archive")
+    with pytest.raises(NoFile, match="not what `make dist` makes"):
+        find_file(tmp_path / "d.pyz")
+
+
+def test_without_a_file_it_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "__file__", str(tmp_path / "probe" / "ssh.py"))
+    with pytest.raises(NoFile, match="Run `make dist`"):
+        find_file(None)
+    (tmp_path / "dist").mkdir()
+    file = pyz(tmp_path / "dist" / "ipsec-probe.pyz", 'MADE_FOR = "x 1.2 y"\n')
+    assert find_file(None) == (file, "x 1.2 y")
+
+
+def over_there(command: str, path: Path) -> list[str]:
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        env={"PATH": f"{path}:/usr/bin:/bin", "SSH_CONNECTION": "10.0.0.1 40000 10.0.0.5 22"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return done.stdout.splitlines()
+
+
+def test_a_python_that_does_not_fit_says_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "python9.9").symlink_to(sys.executable)
+    said = over_there(far_command("cpython 9.9 Linux vax gnu", 1), tmp_path)
+    assert said[0] == "ipsec-probe from 10.0.0.1 40000 10.0.0.5 22"
+    assert f"ipsec-probe unfit {here()}" in said
+    assert said[-1] == "ipsec-probe none"
+
+
+def test_the_command_is_one_line_that_every_shell_takes() -> None:
+    assert "\n" not in far_command(here(), 1)
