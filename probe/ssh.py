@@ -30,9 +30,16 @@ LOGIN_SECONDS = 120.0  # somebody may have to type a password
 END_SECONDS = 3.0
 KEPT = 8192  # octets of what ssh and the far host complain of
 CHUNK = 1 << 16
-OPTIONS = tuple(
-    ["-T", "-x", "-a", "-o", "ClearAllForwardings=yes", "-o", "ControlMaster=no", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=15", "-o", "EscapeChar=none", "-o", "PermitLocalCommand=no"]
+_SETTINGS = (
+    "ClearAllForwardings=yes",
+    "ControlMaster=no",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+    "ConnectTimeout=15",
+    "EscapeChar=none",
+    "PermitLocalCommand=no",
 )
+OPTIONS = ("-T", "-x", "-a", *(f"-o{setting}" for setting in _SETTINGS))
 FILE = "ipsec-probe.pyz"
 _MADE_FOR = re.compile(r'^MADE_FOR = "(.*?)"', re.MULTILINE)
 
