@@ -153,6 +153,11 @@ class Shore:
     def open(self, source: str) -> Strand:
         """One session. ``source``: another address of near's than the usual, or ""."""
         assert self._bundle is not None
+        if source and self._seen not in ("", self._near):
+            raise LinkError(
+                f"{self._near} is behind a NAT (far sees {self._seen}), and by ssh far cannot see "
+                f"what {source} becomes: leave --alias and --fresh out, or use --control tcp"
+            )
         return self._bundle.open(self._address, source or self._seen or self._near)
 
     def note(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from probe.lab import Lab
+from probe.lab_janitor import NETNS_DIRECTORY
 from tests.netns.ends import wait_until
 
 SERVER = """
@@ -27,8 +29,12 @@ Host *
     UserKnownHostsFile {home}/known
     GlobalKnownHostsFile /dev/null
 """
-# It wants that directory, which is nobody's business outside.
-PRIVATE = "mount -t tmpfs none /run && mkdir /run/sshd && exec {sshd} -D -e -f {home}/sshd_config"
+# It wants /run/sshd, which is nobody's business outside; and the places where something could be
+# left are empty at the start.
+PRIVATE = (
+    "for place in /run /root /var/lib /var/tmp; do mount -t tmpfs none $place || exit; done; "
+    "mkdir /run/sshd && exec {sshd} -D -e -f {home}/sshd_config"
+)
 
 
 class Sshd:
@@ -58,20 +64,29 @@ class Sshd:
             "sshd",
         )
 
+    def left(self) -> list[Path]:
+        """What lies about on the far host."""
+        root = Path(f"/proc/{self.process.pid}/root")
+        return [
+            path for place in ("root", "var/lib", "var/tmp") for path in (root / place).iterdir()
+        ]
+
     @property
     def options(self) -> tuple[str, ...]:
         return "--control=ssh", f"--ssh-command=ssh -F {self.home / 'config'}"
 
 
-def agents() -> set[int]:
-    """Every process that is a far end started by ssh, or on its way to become one."""
+def agents(lab: Lab) -> set[int]:
+    """Every process of that far host that is an agent started by ssh, or is to become one."""
+    inside = os.stat(f"{NETNS_DIRECTORY}/{lab.far}").st_ino
     found = set()
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             try:
+                there = os.stat(place / "ns" / "net").st_ino == inside
                 words = (place / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"--stdio=" in words:
+            if there and b"--stdio=" in words:
                 found.add(int(place.name))
     return found
