@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -374,16 +374,6 @@ class Station:
         if flows:
             self._ledger.seen(flows, moment())
         gone = [self._tuple(self.engine.checks[n], self.engine.peer) for n in self._left]
-        sent = [(flow, "a shot of an earlier run") for flow in gone if flow is not None]
-        if sent:
-            self._ledger.seen(sent, moment(), crossed=False)
-
-    def remember_of_peer(self, numbers: Iterable[int]) -> None:
-        """The same of what left the other end, for one that keeps no memory: shots of these checks.
-
-        They may have opened whatever they met, and never have come here.
-        """
-        gone = [self._tuple(self.engine.checks[n], self.engine.peer) for n in set(numbers)]
         sent = [(flow, "a shot of an earlier run") for flow in gone if flow is not None]
         if sent:
             self._ledger.seen(sent, moment(), crossed=False)

@@ -9,7 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.control import Collect, Collected, Fire, Firing, Open, Opened, Prepare, Prepared, Welcome
+from agent.control import (
+    Collect,
+    Collected,
+    Fire,
+    Firing,
+    Message,
+    Open,
+    Opened,
+    Prepare,
+    Prepared,
+    Welcome,
+)
 from agent.ledger import Ledger
 from agent.linux.host import Host as Sockets
 from agent.model import Direction, Event, Kept, Side, Sighting, Volley
@@ -17,11 +28,13 @@ from agent.station import Station
 from agent.wire.icmp import describe
 from probe import plan as planning
 from probe.dial import LinkError, NoAgent, UnknownKey, Unreachable
-from probe.link import INBAND_SECONDS, Here, There, connect, greet
+from probe.link import INBAND_SECONDS, Here, M, There, connect, greet
 from scenarios import load
 
 if TYPE_CHECKING:
+    from agent.strands import Strand
     from probe.inband import Called
+    from probe.remembered import Remembered
     from probe.ssh import Shore, Ssh
 
 PING_SECONDS = 1.0
@@ -146,7 +159,7 @@ class Reach:
             self._shore = Shore(far.ssh or Ssh(), self._near, far.address, far.name or far.address)
             await self._shore.start(self._progress)
         strand = self._shore.open(source)
-        there = There(strand.reader, strand.writer, self._saw, self._show)
+        there = _Forgetful(strand, self._ledger, self._saw, self._show)
         return there, await greet(there, name, "the agent that ssh started")
 
     async def _call(self, name: str, source: str) -> tuple[There, Welcome]:
@@ -210,3 +223,34 @@ class Reach:
             "down: no filter for one protocol does this. Check the routes on both hosts, and on "
             f"the gateway: sysctl {forwarding}"
         )
+
+
+class _Forgetful(There):
+    """An agent that will be gone after the run; what it would remember, near does."""
+
+    def __init__(
+        self,
+        strand: Strand,
+        ledger: Ledger,
+        saw: Callable[[list[Sighting]], None],
+        show: Callable[[list[Kept]], None],
+    ) -> None:
+        super().__init__(strand.reader, strand.writer, self._saw, show)
+        self._ledger = ledger
+        self._tell = saw
+        self._remembered: Remembered | None = None
+
+    async def ask(self, message: Message, answer: type[M]) -> M:
+        from probe.remembered import Remembered
+
+        found = await super().ask(message, answer)
+        if isinstance(message, Open) and isinstance(found, Opened):
+            about = message.checks, message.local, message.peer
+            self._remembered = Remembered(self._ledger, *about)
+            found.priors.extend(self._remembered.priors(message.state_timeout))
+        return found
+
+    def _saw(self, sightings: list[Sighting]) -> None:
+        if self._remembered is not None:
+            self._remembered.saw(sightings)
+        self._tell(sightings)

@@ -17,7 +17,7 @@ from agent.errors import AgentError, in_one_line
 from agent.ledger import Ledger, state_directory
 from agent.linux.host import Host as Sockets
 from agent.linux.sockets import interface_mtu
-from agent.model import Direction, Event, Kept, Side, Sighting
+from agent.model import Direction, Kept, Side, Sighting
 from agent.station import Station, no_sockets
 from probe import agreement, fresh, pathmtu, remarks
 from probe import plan as planning
@@ -287,15 +287,7 @@ class Session:
         settings = self.request.settings
         drive = self._new_drive(self.new_drive, plan, near, there, welcome, settings)
         self._drives.append(drive)
-        try:
-            await drive.run(secrets.token_bytes(32))
-        finally:
-            if self.request.control == "ssh":  # an agent that is gone tomorrow remembers nothing
-                self._station.remember_of_peer(
-                    sighting.check
-                    for sighting in drive.evidence().sightings
-                    if sighting.event is Event.LEFT
-                )
+        await drive.run(secrets.token_bytes(32))
 
     def _new_drive(
         self,
