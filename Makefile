@@ -20,7 +20,8 @@ READY := .venv/ready
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
 TEST_PACKAGES := chromium dbus faketime firewalld fish fonts-dejavu-core ike-scan iptables \
-	krb5-admin-server krb5-kdc krb5-user libcap2-bin libstrongswan-standard-plugins man-db openssh-server poppler-utils \
+	krb5-admin-server krb5-kdc krb5-user libcap2-bin libstrongswan-standard-plugins man-db \
+	openssh-server poppler-utils \
 	prometheus samba-ad-dc samba-ad-provision strace strongswan-charon strongswan-swanctl systemd \
 	tshark ufw zsh
 # Unpacked only: to Debian, libreswan and strongSwan exclude each other.

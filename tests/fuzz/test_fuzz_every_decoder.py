@@ -17,13 +17,14 @@ from collections.abc import Callable as CallableType
 from enum import Enum
 from importlib import import_module
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import agent
+from agent import strands
 from agent.album import Album
 from agent.answers import Answers
 from agent.crossed import Crossed
@@ -109,8 +110,25 @@ SHARED = Shared(bytes(32))
 SESSION_KEYS = SHARED.session(bytes(16), bytes(16))
 CONTROL_PATHS = {way: new_flow(way, *ENDS[4], 50_000) for way in (*HARMLESS, *FIXED)}
 
+
 # How to come by an object of a class; a codec is asked for by its kind.
+class _Away:
+    """Where what a bundle writes goes."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, _data: bytes) -> None:
+        pass
+
+
+def _bundle() -> strands.Bundle:
+    return strands.Bundle(cast(Any, None), cast(Any, _Away()))
+
+
 MADE: dict[type, Callable[[], object]] = {
+    strands.Bundle: _bundle,
+    strands.Writer: lambda: strands.Writer(_bundle(), 1, ("10.0.0.5", "10.0.0.1")),
     Answers: answers,
     Far: pairing_far,
     Near: pairing_near,

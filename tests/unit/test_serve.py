@@ -16,7 +16,7 @@ READY = """
 import sys
 from agent import cli, keys, serve, tls
 from agent.linux import privileges
-serve._have_all_at_hand(pairing=True)
+serve.have_all_at_hand(pairing=True)
 tls.context(bytes(32), server=True)
 print(*sys.modules)
 """
