@@ -95,6 +95,7 @@ def _check(request: Request) -> None:
         "--pcap": request.settings.keep,
         "--alias": request.alias,
         "--control inband": request.control == "inband",
+        "--control ssh": request.control == "ssh",
         "--fresh": request.fresh_address or request.settings.rest,
         "--direction inbound": Direction.OUTBOUND not in request.directions,
     }
