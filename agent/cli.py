@@ -7,8 +7,9 @@ import ipaddress
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import __version__, journal, settings
@@ -59,15 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.stdio:
                 return _stdio(options, stack)
             files = keyring.find_files(options.key, options.keys, os.environ)
-
-            def keep(named_key: bytes) -> NamedKey:
-                from agent import invite
-
-                key, theirs = named_key[: keeper.KEY], named_key[keeper.KEY :].decode()
-                name = options.pair or theirs
-                return invite.keep(files.directory, name, key, replace=bool(options.pair))
-
             user = privileges.user(options.user)
+            keep = keep_once(files.directory, options.pair)
             hands = keeper.Hands((lambda _: files.load(), keeper.open_tracking, keep))
             if user is not None:  # before the imports that it has no use for
                 writer = privileges.ROOT if options.pair is not None else user
@@ -104,6 +98,29 @@ def _stdio(options: argparse.Namespace, stack: ExitStack) -> int:
         return serve(config, user, hands, options.stdio)
     except AgentError as error:
         return _fail(3, error)
+
+
+def keep_once(directory: Path, pair: str | None) -> Callable[[bytes], NamedKey]:
+    """What keeps the one key of a pairing (32 octets and what its holder is called).
+
+    ``pair``: as ``--pair`` has it. Root may do this for the agent, and whoever has taken the agent
+    over could ask as well: so no second key, and none without a pairing. KeyFileError for those.
+    """
+    asked = pair is None
+
+    def keep(named_key: bytes) -> NamedKey:
+        nonlocal asked
+        from agent import invite
+        from agent.errors import KeyFileError
+        from agent.linux.keeper import KEY
+
+        if asked:
+            raise KeyFileError("one key is kept for each start with --pair, and no other")
+        asked = True
+        name = pair or named_key[KEY:].decode()
+        return invite.keep(directory, name, named_key[:KEY], replace=bool(pair))
+
+    return keep
 
 
 def _fail(code: int, error: Exception) -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from agent import invite, keys, pairing, tls
+from agent.cli import keep_once
 from agent.door import Door
+from agent.errors import KeyFileError
 from agent.invite import Invitation
 from agent.keyring import Keyring, NamedKey
 from agent.pairing import OPEN_KEY, PairingError
@@ -194,3 +196,20 @@ def test_two_connections_have_two_bindings(tmp_path: Path) -> None:
         assert all(len(binding) >= 32 for binding in found)
 
     invited(tmp_path, play)
+
+
+@pytest.mark.parametrize(("pair_", "name"), [("", "theirs"), ("alice", "alice")])
+def test_root_keeps_one_key_for_the_agent_and_no_other(
+    tmp_path: Path, pair_: str, name: str
+) -> None:
+    keep = keep_once(tmp_path, pair_)
+    assert keep(b"k" * 32 + b"theirs") == NamedKey(name, b"k" * 32)
+    with pytest.raises(KeyFileError, match="and no other"):
+        keep(b"x" * 32 + b"more")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_root_keeps_no_key_where_nobody_is_to_pair(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="with --pair"):
+        keep_once(tmp_path, None)(b"k" * 32 + b"theirs")
+    assert not list(tmp_path.iterdir())
