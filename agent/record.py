@@ -62,6 +62,11 @@ def encode(record: Record, key: bytes) -> bytes:
 
 def decode(data: bytes, known: Iterable[bytes]) -> Record:
     """RecordError for anything that :func:`encode` has not made with one of the ``known`` keys."""
+    return opened(data, known)[0]
+
+
+def opened(data: bytes, known: Iterable[bytes]) -> tuple[Record, bytes]:
+    """(the record, which of the keys it was made with). RecordError as :func:`decode`."""
     if not data.startswith(HEAD[:18]):
         raise RecordError("it is no record; probe record and probe-agent --record write them")
     if not data.startswith(HEAD):
@@ -70,12 +75,14 @@ def decode(data: bytes, known: Iterable[bytes]) -> Record:
     if signed.count(b"\n") != 1:
         raise RecordError("it breaks off; copy it again, whole")
     signed += b"\n"
-    if not any(hmac.compare_digest(_signature(signed, key), signature) for key in known):
+    made_with = (key for key in known if hmac.compare_digest(_signature(signed, key), signature))
+    key = next(made_with, None)
+    if key is None:
         raise RecordError(
             "it was made with another key, or changed since; name the key it was made with (--key)"
         )
     try:
-        return msgspec.json.decode(signed[len(HEAD) :], type=Record)
+        return msgspec.json.decode(signed[len(HEAD) :], type=Record), key
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RecordError(f"it is malformed: {error}") from error
 

@@ -71,10 +71,10 @@ def wanted(options: Namespace) -> Recording:
 
 def _chosen(ring: Keyring, id: str | None) -> bytes:
     if id is not None:
-        found = [key for key in ring if key.id.startswith(id)]
+        found = {key.key for key in ring if key.id.startswith(id)}  # one may have two names
         if len(found) != 1:
             raise ValueError(f"--key-id {id}: this host has no such key, or several")
-        return found[0].key
+        return found.pop()
     if not len(ring):
         raise ValueError("this host has no key; copy near's key file here, or name it with --key")
     return next(iter(ring)).key

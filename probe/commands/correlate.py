@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         output.check_places(places)
         known = keys.every(options.key, os.environ)
-        near, far = pair([_read(Path(name), known) for name in options.records])
+        near, far = pair(_read([Path(name) for name in options.records], known))
         scenario = load(options.scenario or near.scenario)
         finished = Finished(conclude(near, far, scenario, strict=options.strict))
     except (AgentError, NoPair, ScenarioError, output.NoPlace) as error:
@@ -68,13 +68,27 @@ def run(options: argparse.Namespace) -> int:
     return exit_code(finished) if written else output.WRONG
 
 
-def _read(path: Path, known: tuple[bytes, ...]) -> Record:
-    from agent.record import MAX_OCTETS, RecordError, decode
+def _read(paths: list[Path], known: tuple[bytes, ...]) -> list[Record]:
+    """Made with one and the same key: with another, neither host can have known the other's shots,
+    and who holds another may say what he likes.
+    """
+    from agent.record import MAX_OCTETS, RecordError, opened
 
-    try:
-        with path.open("rb") as file:
-            return decode(file.read(MAX_OCTETS), known)
-    except OSError as error:
-        raise RecordError(f"{path}: {error.strerror or error}") from None
-    except RecordError as error:
-        raise RecordError(f"{path}: {error}") from None
+    found: list[Record] = []
+    made_with: set[bytes] = set()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                record, key = opened(file.read(MAX_OCTETS), known)
+        except OSError as error:
+            raise RecordError(f"{path}: {error.strerror or error}") from None
+        except RecordError as error:
+            raise RecordError(f"{path}: {error}") from None
+        found.append(record)
+        made_with.add(key)
+    if len(made_with) > 1:
+        raise RecordError(
+            f"{' and '.join(map(str, paths))} were made with two different keys; start the far host "
+            "with the --key-id that `probe record` says"
+        )
+    return found
