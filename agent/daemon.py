@@ -33,6 +33,7 @@ from agent.control import (
 )
 from agent.door import Door
 from agent.errors import AgentError, ControlError, in_one_line
+from agent.inband.carriers import MOST_MARKERS
 from agent.invite import Invitation
 from agent.keyring import Keyring, NamedKey, identifier
 from agent.ledger import Ledger
@@ -51,6 +52,7 @@ HELLO_SECONDS = 5.0
 INBAND_HELLO_SECONDS = 20.0  # where a lost packet is sent again and again
 IDLE_SECONDS = 120.0  # a run asks something at least this often
 CLOSE_SECONDS = 1.0
+MOST_KEYS = MOST_MARKERS // 2  # of operators who may call in packets
 WRITE_SECONDS = 1.0  # flows that are seen this close together are written down together
 
 log = logging.getLogger(journal.NAME)
@@ -101,6 +103,7 @@ class Daemon:
         asyncio.get_running_loop().set_exception_handler(_note_trouble)
         self._door.open(self._config.listen, self._config.port)
         self._host.keep_vigil(self._glimpsed)
+        self._tell_left_out()
         if self._config.inband:
             self._doorway = Doorway(self._keys(), self._ledger, self._admit, self._config.listen)
             self._host.control = self._doorway.known
@@ -111,6 +114,14 @@ class Daemon:
 
     def _keys(self) -> list[bytes]:
         return [named.key for named in self._door.ring]
+
+    def _tell_left_out(self) -> None:
+        if self._config.inband and len(self.ring) > MOST_KEYS:
+            log.warning(
+                "packets are looked through for the first %d of %d keys: who holds another needs "
+                "the control port",
+                *(MOST_KEYS, len(self.ring)),
+            )
 
     def invite(
         self,
@@ -139,6 +150,7 @@ class Daemon:
     def take(self, ring: Keyring) -> None:
         """Other keys from now on. A session whose key is not among them is ended."""
         self._door.take(ring)
+        self._tell_left_out()
         if self._doorway is not None:
             self._doorway.take_keys(self._keys())
             self._host.control = self._doorway.known
