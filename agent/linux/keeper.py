@@ -78,7 +78,10 @@ class Keeper(Hands):
             self._socket.send(bytes([number]) + data)
             answer, descriptors, _, _ = socket.recv_fds(self._socket, LARGEST, 1)
         except OSError as error:
-            raise AgentError(f"the agent's keeper does not answer: {error}") from error
+            self._socket.close()  # its answer, when it comes, would be taken for the next one's
+            raise AgentError(
+                f"the agent's keeper does not answer: {error}. Start the agent again"
+            ) from error
         if not answer:
             raise AgentError("the agent's keeper is gone. Start the agent again")
         # From the child that we made and that has more rights than we have: it is trusted by us,
