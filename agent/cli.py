@@ -68,8 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 hands = keeper.Keeper(writer, hands)
                 stack.callback(hands.close)
             config = _config(options, files)
-        except (AgentError, ValueError) as error:
+        except settings.SettingsError as error:
             return _fail(2, error)
+        except (AgentError, ValueError) as error:
+            return _fail(2, settings.placed(error, options, arguments))
         except KeyboardInterrupt:
             return 0
         try:
@@ -123,7 +125,7 @@ def keep_once(directory: Path, pair: str | None) -> Callable[[bytes], NamedKey]:
     return keep
 
 
-def _fail(code: int, error: Exception) -> int:
+def _fail(code: int, error: Exception | str) -> int:
     print(f"probe-agent: {error}", file=sys.stderr)
     return code
 

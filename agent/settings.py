@@ -6,6 +6,7 @@ The command line wins over the file; an option that may be given several times c
 from __future__ import annotations
 
 import argparse
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,16 +48,33 @@ def parse(parser: Parser, given: Sequence[str] | None) -> argparse.Namespace:
     """
     options = parser.parse_args(given)
     file = Path(options.config) if options.config else DEFAULT
-    if options.config or file.exists():
-        parser.set_defaults(**_read(parser, file))
-        options = parser.parse_args(given)
+    values = _read(parser, file, needed=bool(options.config))
+    parser.set_defaults(**values)
+    options = parser.parse_args(given)
+    options.of_file = dict.fromkeys(values, file)
     return options
 
 
-def _read(parser: Parser, file: Path) -> dict[str, object]:
+def placed(error: Exception, options: argparse.Namespace, given: Sequence[str] | None) -> str:
+    """What is wrong with an option, as "--port 70000: …" has it: with file and key where it is the
+    file that says so.
+    """
+    text = str(error)
+    key = text.removeprefix("--").partition(" ")[0]
+    words = sys.argv[1:] if given is None else given
+    typed = any(word.partition("=")[0] == f"--{key}" for word in words)
+    file = options.of_file.get(key.replace("-", "_"))
+    if file is None or typed or not text.startswith("--"):
+        return text
+    return f"{file}: {text.removeprefix('--')}"
+
+
+def _read(parser: Parser, file: Path, *, needed: bool) -> dict[str, object]:
     try:
         found = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
     except OSError as error:
+        if not needed and isinstance(error, FileNotFoundError | NotADirectoryError):
+            return {}
         raise SettingsError(f"--config {file}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{file}: not UTF-8 text") from None

@@ -88,7 +88,7 @@ def _read(paths: list[Path], known: tuple[bytes, ...]) -> list[Record]:
         made_with.add(key)
     if len(made_with) > 1:
         raise RecordError(
-            f"{' and '.join(map(str, paths))} were made with two different keys; start the far host "
-            "with the --key-id that `probe record` says"
+            f"{' and '.join(map(str, paths))} were made with two different keys; start the far "
+            "host with the --key-id that `probe record` says"
         )
     return found

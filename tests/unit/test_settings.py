@@ -74,6 +74,31 @@ def test_the_exit_code_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err == (
         f"probe-agent: {file}: alow: no such option; did you mean allow?\n"
     )
-    file.write_text('allow = "10.0.0.0/33"\n')
-    assert cli.main([f"--config={file}"]) == 2
-    assert "--allow 10.0.0.0/33: not an address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('allow = "10.0.0.0/33"\n', "allow 10.0.0.0/33: not an address"),
+        ("port = 70000\n", "port 70000: a port is"),
+        ("max-shots = -1\n", "max-shots -1: a number above 0"),
+        ('pair = "../x"\n', "pair '../x' cannot be the name of a key"),
+    ],
+)
+def test_what_no_option_can_be_is_named_with_file_and_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, words: str
+) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(text)
+    options = [f"--config={file}", f"--key={tmp_path / 'key'}", "--user=root"]
+    assert cli.main(options) == 2
+    assert f"probe-agent: {file}: {words}" in capsys.readouterr().err
+    assert cli.main([*options, "--port=0"]) == 2
+    assert "--port 0: a port" in capsys.readouterr().err
+
+
+def test_the_usual_place_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "agent.toml").mkdir()
+    monkeypatch.setattr(settings, "DEFAULT", tmp_path / "agent.toml")
+    with pytest.raises(settings.SettingsError, match="Is a directory"):
+        settings.parse(cli.parser(), [])
