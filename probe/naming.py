@@ -69,7 +69,10 @@ def carrier(check: Check) -> str:
         text = f"{known.transport} {check.source_port or 'fresh'}→{port}"
     else:
         text = f"{known.transport} {port}"
-    size = "" if check.size is None else f"{check.size} B"
-    if check.fragmenting is Fragmenting.LAST_FIRST:
-        size += " reversed"
-    return ", ".join(filter(None, (text, size)))
+    return ", ".join(filter(None, (text, size(check))))
+
+
+def size(check: Check) -> str:
+    """ "2000 B reversed"; "" for a check of natural size."""
+    text = "" if check.size is None else f"{check.size} B"
+    return f"{text} reversed" if check.fragmenting is Fragmenting.LAST_FIRST else text

@@ -86,7 +86,13 @@ def _round(watching: Watching, finished: Finished, number: int) -> Round:
     if not finished.error:  # what a broken run did not see is no change
         changes = watching.update(finished.result.conclusions, _now())
     return Round(
-        time.time(), number, finished.result, finished.error, tuple(changes), watching.conclusions
+        time.time(),
+        number,
+        finished.result,
+        finished.error,
+        tuple(changes),
+        watching.conclusions,
+        watching.flapping,
     )
 
 

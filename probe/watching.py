@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.model import Check
 from probe.opening import tuple_of
-from probe.result import Conclusion, Outcome, RunResult, Verdict
+from probe.result import Conclusion, Expect, Outcome, RunResult, Verdict
 
 CONFIRM = 2  # rounds that must agree before something that got through is said to be stopped
 BLIND = 3  # rounds without a measurement before that is told
@@ -24,19 +24,26 @@ CALM_SECONDS = 900.0  # without a change: steady again
 MARGIN = 2.0  # seconds that a firewall may remember longer than it is said to
 
 PASSES = "passes"  # whether a rule or state let it through is told by the outcome, not as a change
+BLOCKED = "blocked"  # as the scenario wants it, whoever does it and however
 UNTESTED = "could not be tested"
-_THROUGH = (Outcome.DELIVERED, Outcome.STATE_POSSIBLE)
 _BLIND = (Outcome.UNOBSERVED, Outcome.NOT_SENT)
 
 Tuple = tuple[object, ...]
 _Identity = tuple[Check, int]  # a check without its numbers; which, where a scenario has it twice
 
 
-def standing(outcome: Outcome) -> str:
-    """What is compared from round to round."""
-    if outcome in _THROUGH:
+def standing(conclusion: Conclusion) -> str:
+    """What is compared from round to round: two that are judged differently are never alike."""
+    outcome, verdict = conclusion.outcome, conclusion.verdict
+    if outcome is Outcome.DELIVERED:
         return PASSES
-    return UNTESTED if outcome in _BLIND else outcome.value
+    if outcome is Outcome.STATE_POSSIBLE and verdict is Verdict.PASS:
+        return PASSES
+    if outcome in _BLIND:
+        return UNTESTED
+    if conclusion.expected is Expect.BLOCK and verdict is Verdict.PASS:
+        return BLOCKED
+    return outcome.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +63,9 @@ class _Kept:
     conclusion: Conclusion  # the last, without its evidence
     standing: str
     asked: float
-    differing: int = 0  # rounds in a row that found something else
-    since: float = 0.0  # the first of them
+    differing: int = 0  # rounds that found something else, with none between that found the same
+    unseen: int = 0  # rounds in a row that could not see
+    since: float = 0.0  # the first of either
     changed: deque[float] = field(default_factory=lambda: deque(maxlen=FLAPS))
     flapping: bool = False
     told: str = ""  # the standing that was told last
@@ -83,24 +91,29 @@ class Watching:
             bare = replace(conclusion, evidence=())
             kept = self._kept.get(identity)
             if kept is None:
-                found = standing(conclusion.outcome)
+                found = standing(conclusion)
                 self._kept[identity] = _Kept(bare, found, now, told=found)
                 continue
             changes += self._compare(kept, bare, now)
         return changes
 
     def _compare(self, kept: _Kept, found: Conclusion, now: float) -> list[Change]:
-        before, after = kept.standing, standing(found.outcome)
+        before, after = kept.standing, standing(found)
         kept.asked = now
         if after == before:
-            kept.conclusion, kept.differing = found, 0
+            kept.conclusion, kept.differing, kept.unseen = found, 0, 0
             return self._calmed(kept, now)
-        if not kept.differing:
+        if not kept.differing and (after != UNTESTED or not kept.unseen):
             kept.since = now
-        kept.differing += 1
-        if kept.differing < self._rounds_needed(found.check, after, now):
+        # Who sees nothing has not had his second look at what somebody else saw, nor the reverse.
+        if after == UNTESTED:
+            kept.unseen += 1
+        else:
+            kept.differing, kept.unseen = kept.differing + 1, 0
+        looks = kept.unseen if after == UNTESTED else kept.differing
+        if looks < self._rounds_needed(found.check, after, now):
             return []
-        kept.conclusion, kept.standing, kept.differing = found, after, 0
+        kept.conclusion, kept.standing, kept.differing, kept.unseen = found, after, 0, 0
         if Outcome.NOT_APPLICABLE.value in (before, after):
             kept.told = after
             return []  # a reply that has no request any more, or has one again
@@ -126,7 +139,7 @@ class Watching:
         """Something looks otherwise than before, and can have a second look soon."""
         resting = self.resting(now)
         return any(
-            kept.differing and tuple_of(kept.conclusion.check) not in resting
+            (kept.differing or kept.unseen) and tuple_of(kept.conclusion.check) not in resting
             for kept in self._kept.values()
         )
 
@@ -171,9 +184,17 @@ class Watching:
         return tuple(kept.asked for kept in self._kept.values())
 
     @property
+    def flapping(self) -> tuple[Conclusion, ...]:
+        """Of ``conclusions`` those that change too often to be told at every change."""
+        return tuple(kept.conclusion for kept in self._kept.values() if kept.flapping)
+
+    @property
     def verdict(self) -> Verdict:
-        """The worst of what is known."""
-        present = {conclusion.verdict for conclusion in self.conclusions}
+        """The worst of what is known; ERROR where nothing is."""
+        known = [c for c in self.conclusions if c.outcome is not Outcome.NOT_APPLICABLE]
+        if not known:
+            return Verdict.ERROR
+        present = {conclusion.verdict for conclusion in known}
         worst_first = (Verdict.FAIL, Verdict.WARN, Verdict.ERROR, Verdict.PASS)
         return next((verdict for verdict in worst_first if verdict in present), Verdict.SKIP)
 
@@ -188,6 +209,7 @@ class Round:
     error: str
     changes: tuple[Change, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()  # of every check the last, asked in this round or not
+    flapping: tuple[Conclusion, ...] = ()  # those of them that change too often to be told
     blind: bool = False  # by this round it is told that nothing can be tested
     sighted: bool = False  # and by this one that it can again
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from agent.model import Flow
-from probe.naming import carrier, service
-from probe.result import Conclusion, Expect, Verdict
-from probe.watching import PASSES, UNTESTED, Change, Round
+from probe.naming import carrier, service, size
+from probe.result import Conclusion, Verdict
+from probe.watching import Change, Round
 
 _INDENT = 10
 
@@ -61,30 +61,25 @@ def json_lines(told: Round) -> Iterator[str]:
 
 
 def name(conclusion: Conclusion) -> str:
-    """ "ESP IP 50, outbound new"."""
+    """ "ESP IP 50, outbound new"; of replies the ports are left out, which are their request's."""
     check = conclusion.check
     title = conclusion.label or service(check.kind).title
-    carried = carrier(check).removeprefix(title).lstrip(", ") if check.flow is Flow.NEW else ""
+    told = carrier(check) if check.flow is Flow.NEW else size(check)
+    carried = told.removeprefix(title).lstrip(", ")
     return f"{f'{title} {carried}'.rstrip()}, {check.direction} {check.flow}"
 
 
 def _words(change: Change) -> str:
     found = change.conclusion
     good = found.verdict in (Verdict.PASS, Verdict.SKIP)
-    what = f"{name(found)}: {_standing(change.before, found)} → {_standing(change.after, found)}"
+    what = f"{name(found)}: {change.before} → {change.after}"
     if change.steady:
-        return f"STEADY  {name(found)}: {_standing(change.after, found)}, and no longer flapping"
+        return f"STEADY  {name(found)}: {change.after}, and no longer flapping"
     cause = f". {found.cause[:1].upper()}{found.cause[1:]}" if found.cause else ""
     word = "better" if good else found.verdict.upper()
     if change.flapping:
         cause += ". It changes often: from now on it is told again when it has been steady"
     return f"{word}  {what}{cause}"
-
-
-def _standing(word: str, conclusion: Conclusion) -> str:
-    if word in (PASSES, UNTESTED):
-        return word
-    return "blocked" if conclusion.expected is Expect.BLOCK else word
 
 
 def _change(change: Change) -> dict[str, object]:
@@ -96,6 +91,7 @@ def _change(change: Change) -> dict[str, object]:
         "flow": check.flow.value,
         "family": check.family,
         "size": check.size,
+        "fragmenting": check.fragmenting.value,
         "source_port": check.source_port,
         "destination_port": check.destination_port,
         "before": change.before,

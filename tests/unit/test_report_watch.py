@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from probe.report.watch import json_lines, lines
+from agent.model import Fragmenting
+from probe.report.watch import json_lines, lines, name
 from probe.result import Outcome
 from probe.watching import Change, Round
 from scenarios import Row
@@ -36,6 +38,17 @@ def test_flapping_and_its_end() -> None:
     assert "It changes often" in " ".join(line.split())
     (line,) = lines(told(changes=(lost_esp(steady=True),)))
     assert "no longer flapping" in " ".join(line.split())
+
+
+def test_each_size_has_a_name_of_its_own_replies_as_well() -> None:
+    sizes = [row(Row("ike", size=size), *[Outcome.LOST] * 4) for size in (None, 1400, 2000)]
+    reversed_ = [
+        replace(c, check=replace(c.check, fragmenting=Fragmenting.LAST_FIRST)) for c in sizes[-1]
+    ]
+    names = [name(conclusion) for four in (*sizes, reversed_) for conclusion in four]
+    assert len(set(names)) == len(names)
+    assert "IKE UDP 500→500, 1400 B, outbound new" in names
+    assert "IKE 2000 B reversed, inbound reply" in names
 
 
 def test_blind_and_sighted() -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Direction, Flow
-from probe.result import Conclusion, Outcome, Verdict
+from probe.correlate import verdict
+from probe.result import Conclusion, Expect, Outcome, Verdict
 from probe.watching import (
     BLIND,
+    BLOCKED,
     CALM_SECONDS,
     FLAPS,
     MARGIN,
@@ -105,6 +108,38 @@ def test_a_measurement_that_fails_is_no_change_until_it_fails_again_and_again() 
     assert words(rounds.see(*[DIM] * BLIND)) == [(PASSES, UNTESTED)]
 
 
+def test_who_could_not_see_is_no_second_look() -> None:
+    assert words(Rounds().see(PASS, DIM, GONE, PASS)) == []
+    assert words(Rounds().see(PASS, DIM, DIM, GONE, PASS)) == []
+    rounds = Rounds()
+    (change,) = rounds.see(PASS, GONE, DIM, GONE)
+    assert (change.after, change.since) == ("lost", EVERY)
+
+
+def judged(expected: Expect, *outcomes: Outcome, strict: bool = False) -> list[Change]:
+    watching, told = Watching(TIMEOUT), []
+    for number, outcome in enumerate(outcomes):
+        (asked, *_) = row(Row("kerberos-tcp"), *[outcome] * 4)
+        found = verdict(outcome, expected, strict=strict)
+        told += watching.update([replace(asked, expected=expected, verdict=found)], number * EVERY)
+    return told
+
+
+def test_under_strict_what_state_may_have_let_through_is_a_change() -> None:
+    assert words(judged(Expect.PASS, PASS, STATE, STATE, strict=True)) == [
+        (PASSES, "state-possible")
+    ]
+    assert words(judged(Expect.PASS, STATE, PASS, strict=True)) == [("state-possible", PASSES)]
+
+
+def test_who_blocks_what_must_be_blocked_is_no_change() -> None:
+    refused = Outcome.REFUSED
+    assert judged(Expect.BLOCK, GONE, refused, refused, Outcome.HOST_DROPPED, GONE, GONE) == []
+    assert words(judged(Expect.BLOCK, GONE, PASS)) == [(BLOCKED, PASSES)]
+    assert words(judged(Expect.BLOCK, PASS, refused, GONE)) == [(PASSES, BLOCKED)]
+    assert words(judged(Expect.BLOCK, GONE, STATE, STATE)) == [(BLOCKED, "state-possible")]
+
+
 def test_a_reply_without_its_request_is_no_change_of_its_own() -> None:
     rounds = Rounds()
     rounds.watching.update(rounds.checks(PASS), 0.0)
@@ -117,6 +152,7 @@ def test_a_reply_without_its_request_is_no_change_of_its_own() -> None:
 def test_flapping_is_told_once_and_its_end_as_well() -> None:
     rounds = Rounds()
     told = rounds.see(*[PASS, GONE, GONE] * 20)
+    assert [c.check.flow for c in rounds.watching.flapping] == [Flow.NEW]
     assert len(told) == FLAPS
     assert [change.flapping for change in told] == [False] * (FLAPS - 1) + [True]
     assert not rounds.see(*[PASS] * int(CALM_SECONDS / EVERY - 2))
@@ -202,4 +238,7 @@ def test_the_worst_that_is_known() -> None:
     for outcomes in ((PASS,), (GONE, GONE), (PASS,)):
         rounds.see(*outcomes)
         verdicts.append(rounds.watching.verdict)
-    assert verdicts == [Verdict.SKIP, Verdict.PASS, Verdict.FAIL, Verdict.PASS]
+    assert verdicts == [Verdict.ERROR, Verdict.PASS, Verdict.FAIL, Verdict.PASS]
+    rounds.watching = Watching(TIMEOUT)
+    rounds.watching.update(rounds.checks(MOOT, MOOT), 0.0)
+    assert rounds.watching.verdict is Verdict.ERROR
