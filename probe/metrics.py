@@ -15,9 +15,19 @@ from probe.naming import service
 from probe.result import Conclusion, Outcome, Verdict
 from probe.watching import Round
 
-CHECK = ("kind", "name", "direction", "flow", "family", "size", "source_port", "destination_port")
+CHECK = (
+    "kind",
+    "name",
+    "direction",
+    "flow",
+    "family",
+    "size",
+    "fragmenting",
+    "source_port",
+    "destination_port",
+)
 DIRECTION = ("direction",)
-THROUGH = (Outcome.DELIVERED, Outcome.STATE_POSSIBLE)
+THROUGH = (Outcome.DELIVERED, Outcome.STATE_POSSIBLE, Outcome.LOSSY)
 EXPECTED = {Verdict.PASS: 1.0, Verdict.FAIL: 0.0, Verdict.WARN: 0.0}
 
 
@@ -45,7 +55,9 @@ class Metrics:
             return client.Counter(f"ipsec_probe_{name}", about, labels, registry=self.registry)
 
         self._through = gauge(
-            "check_through", "1 if the packets of this check get through, 0 if not.", CHECK
+            "check_through",
+            "1 if packets of this check get through, all or some, 0 if none does unharmed.",
+            CHECK,
         )
         self._expected = gauge(
             "check_as_expected",
@@ -57,12 +69,19 @@ class Metrics:
             "1 for the outcome that a check has, 0 for others.",
             (*CHECK, "outcome"),
         )
+        self._flapping = gauge(
+            "check_flapping",
+            "1 while a check changes too often for every change to be told, else 0.",
+            CHECK,
+        )
         self._changes = counter("check_changes", "Changes of a check that were told.", CHECK)
         self._verdicts = gauge("checks", "Checks by verdict, as they stand.", ("verdict",))
         self._rounds = counter("rounds", "Rounds that were made.")
         self._failed = counter("rounds_failed", "Rounds that told nothing.")
+        self._blind = gauge("blind", "1 while nothing can be tested, for some rounds now, else 0.")
         self._last = gauge(
-            "last_complete_round_timestamp_seconds", "When a round was last complete."
+            "last_complete_round_timestamp_seconds",
+            "When a round was last complete; 0 before the first.",
         )
         self._seconds = gauge("round_duration_seconds", "How long the last round took.")
         self._rtt = gauge("control_rtt_seconds", "Round trip time of the control connection.")
@@ -86,7 +105,10 @@ class Metrics:
         self._seconds.set(told.result.seconds)
         if told.error:
             self._failed.inc()
+            if told.blind:
+                self._blind.set(1)
             return
+        self._blind.set(0)
         self._last.set(told.time)
         if told.result.path.rtt_ms is not None:
             self._rtt.set(told.result.path.rtt_ms / 1e3)
@@ -97,6 +119,7 @@ class Metrics:
             self._changes.labels(*_labels(change.conclusion)).inc()
         for conclusion in told.conclusions:
             self._check(conclusion)
+            self._flapping.labels(*_labels(conclusion)).set(conclusion in told.flapping)
         verdicts = Counts(conclusion.verdict for conclusion in told.conclusions)
         for verdict in Verdict:
             self._verdicts.labels(verdict.value).set(verdicts[verdict])
@@ -125,6 +148,7 @@ def _labels(conclusion: Conclusion) -> tuple[str, ...]:
         check.flow.value,
         str(check.family),
         str(check.size or ""),
+        check.fragmenting.value,
         _port(check.source_port, fresh=check.destination_port is not None),
         _port(check.destination_port, fresh=check.source_port is not None),
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
 
+from agent.model import Fragmenting
 from probe.metrics import Metrics, NoMetrics
 from probe.result import Outcome
 from probe.watching import Change, Round
@@ -42,6 +44,7 @@ def check(kind: str, **more: str) -> dict[str, str]:
         "flow": "new",
         "family": "4",
         "size": "",
+        "fragmenting": "usual",
         "source_port": "",
         "destination_port": "",
         **ports,
@@ -69,6 +72,50 @@ def test_what_was_not_measured_has_no_number() -> None:
     assert value(metrics, "check_through", **check("ike")) is None
     assert value(metrics, "check_as_expected", **check("ike")) is None
     assert value(metrics, "check_outcome", **check("ike", outcome="unobserved")) == 1
+
+
+def test_the_same_size_in_another_order_of_fragments_is_another_check() -> None:
+    metrics = Metrics("10.0.0.5", "kb233256")
+    passing = row(Row("kerberos-udp", size=2000), *[Outcome.DELIVERED] * 4)
+    stopped = [
+        replace(c, check=replace(c.check, fragmenting=Fragmenting.LAST_FIRST))
+        for c in row(Row("kerberos-udp", size=2000), *[Outcome.LOST] * 4)
+    ]
+    run = result(passing, tuple(stopped))
+    metrics.update(Round(1_700_000_000.0, 1, run, "", (), run.conclusions))
+    found = [
+        sample.value
+        for family in metrics.registry.collect()
+        if family.name == "ipsec_probe_check_as_expected"
+        for sample in family.samples
+    ]
+    assert sorted(found) == [0.0] * 4 + [1.0] * 4
+
+
+def test_what_gets_through_in_part_gets_through() -> None:
+    metrics = filled(*[Outcome.LOSSY] * 4)
+    assert value(metrics, "check_through", **check("ike")) == 1
+    assert value(metrics, "check_as_expected", **check("ike")) == 0
+
+
+def test_flapping_as_long_as_it_lasts() -> None:
+    metrics = filled()
+    run = result(whole("esp"), row(Row("ike"), *[Outcome.LOST] * 4))
+    for flapping, number in (((run.conclusions[4],), 1), ((), 0)):
+        metrics.update(Round(1.0, 2, run, "", (), run.conclusions, flapping))
+        assert value(metrics, "check_flapping", **check("ike")) == number
+        assert value(metrics, "check_flapping", **check("esp")) == 0
+
+
+def test_blind_as_long_as_it_lasts_and_not_before_the_first_round() -> None:
+    assert value(Metrics("10.0.0.5", "kb233256"), "blind") == 0
+    metrics = filled()
+    broken = result()
+    for blind in (True, False):  # it is told once
+        metrics.update(Round(1.0, 2, broken, "gone", blind=blind))
+        assert value(metrics, "blind") == 1
+    metrics.update(Round(1.0, 3, broken, ""))
+    assert value(metrics, "blind") == 0
 
 
 def test_a_round_that_told_nothing_changes_no_figure_of_a_check() -> None:
