@@ -39,7 +39,11 @@ def _derive(result: RunResult) -> Mending:
     deny, more, stuck = _denied(result, spans)
     shut, hopeless = _still_shut(result, allow)
     limits += [*stuck, *hopeless]
-    rules = _smallest([*more, *allow]) + _smallest([*deny, *shut])
+    allowed, denied = _smallest([*more, *allow]), [*deny, *shut]
+    # A denial that an allowance stands in front of is not done for by a wider one behind that.
+    pierced = [rule for rule in denied if any(other.covers(rule) for other in allowed)]
+    others = [rule for rule in denied if rule not in pierced]
+    rules = allowed + _smallest(pierced) + _smallest(others)
     return Mending(tuple(sorted(rules, key=_order)), tuple(dict.fromkeys(limits)))
 
 

@@ -159,7 +159,7 @@ GRAMMAR = {
         rf"set service probe-[a-z0-9-]+ protocol (?:udp|tcp) port {PORT}(?: source-port {PORT})?",
         r"set rulebase security rules probe-[a-z0-9-]{1,57} from (?:NEAR|FAR)-ZONE to "
         rf"(?:NEAR|FAR)-ZONE source {ADDRESS} destination {ADDRESS} application "
-        r"(?:any|[a-z-]+|\[(?: [a-z-]+)+ \]) service (?:[a-z0-9-]+|\[(?: [a-z0-9-]+)+ \]) "
+        r"(?:any|[a-z-]+6?|\[(?: [a-z-]+6?)+ \]) service (?:[a-z0-9-]+|\[(?: [a-z0-9-]+)+ \]) "
         r"action (?:allow|deny)",
         r"move rulebase security rules probe-[a-z0-9-]+ top",
     ],
@@ -269,6 +269,12 @@ def test_a_shell_reads_each_line_as_one_command(platform: str) -> None:
         words = shlex.split(line)
         assert words
         assert not any(character in line for character in ";&|`<>")
+
+
+@pytest.mark.parametrize(("family", "application"), [(4, "ping"), (6, "ping6")])
+def test_pan_os_finds_ping_by_a_name_for_each_family(family: int, application: str) -> None:
+    lines = commands("pan-os", [rule(Direction.OUTBOUND, Flow.NEW, family, "icmp")])
+    assert any(f" application {application} service" in line for line in lines)
 
 
 STATELESS = ("cisco-ios",)

@@ -186,6 +186,18 @@ def test_a_denial_spares_what_must_pass() -> None:
     assert short(mending) == ["network deny esp 10.0.0.1 > 10.0.0.5 only_new"]
 
 
+def test_a_narrow_denial_stands_in_front_of_what_a_wide_one_spares() -> None:
+    """Replies that must not pass, inside a flow that must, beside other sources that must not."""
+    first = row(Row("ike", expect={(OUT, Flow.REPLY): Expect.BLOCK}), *[PASS] * 4)
+    fresh = Row("ike", source_port="fresh", expect={(OUT, Flow.NEW): Expect.BLOCK})
+    mending = derive(result(first, row(fresh, *[PASS] * 4)))
+    assert [(r.action, r.flow, r.source_port) for r in mending.rules] == [
+        (Action.DENY, Flow.REPLY, (500, 500)),
+        (Action.ALLOW, Flow.NEW, (500, 500)),
+        (Action.DENY, Flow.NEW, None),
+    ]
+
+
 def test_a_rule_does_not_open_what_is_rightly_blocked() -> None:
     fixed = Row("ike", expect=dict.fromkeys(CELLS, Expect.BLOCK))
     fresh = row(Row("ike", source_port="fresh"), GONE, MOOT, PASS, PASS)
@@ -271,4 +283,7 @@ def test_what_failed_is_let_through_and_what_must_not_pass_is_not(run: RunResult
             if fails and conclusion.outcome in (Outcome.LOST, Outcome.REFUSED):
                 assert first is Action.ALLOW
         if conclusion.expected is Expect.BLOCK and not mending.limits:
+            partner = run.conclusions[conclusion.check.partner or 0]
+            if conclusion.check.flow is Flow.REPLY and partner.expected is Expect.BLOCK:
+                continue  # without the request there is no reply
             assert first is not Action.ALLOW

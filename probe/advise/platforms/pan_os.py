@@ -13,10 +13,17 @@ COMMENT = "#"
 SOURCES = (
     "PAN-OS CLI Quick Start: set and move in configuration mode, Load Configurations by CLI",
     "PAN-OS Administrator's Guide: Create a Security Policy Rule; Objects > Services (TCP and UDP)",
-    "Applipedia: ipsec-esp, ipsec-ah, ike, kerberos, ping",
+    "Applipedia: ipsec-esp, ipsec-ah, ping, ping6",
 )
 
-_APPLICATIONS = {"esp": "ipsec-esp", "ah": "ipsec-ah", "icmp": "ping"}
+_APPLICATIONS = {
+    (4, "esp"): "ipsec-esp",
+    (6, "esp"): "ipsec-esp",
+    (4, "ah"): "ipsec-ah",
+    (6, "ah"): "ipsec-ah",
+    (4, "icmp"): "ping",
+    (6, "icmp"): "ping6",
+}
 _ZONES = {Direction.OUTBOUND: ("NEAR-ZONE", "FAR-ZONE")}
 _ZONES[Direction.INBOUND] = ("FAR-ZONE", "NEAR-ZONE")
 
@@ -67,7 +74,7 @@ def _rule(rules: Sequence[Rule]) -> str:
     if rule.protocol in ("udp", "tcp"):
         what = f"application any service {_list([f'probe-{wording.label(r)}' for r in rules])}"
     else:
-        names = _list([_APPLICATIONS[r.protocol] for r in rules])
+        names = _list([_APPLICATIONS[r.family, r.protocol] for r in rules])
         what = f"application {names} service application-default"
     action = "allow" if rule.action is Action.ALLOW else "deny"
     return (
@@ -81,7 +88,7 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _remarks(rules: Sequence[Rule], through: Sequence[Rule]) -> Iterator[str]:
-    if any(rule.protocol in _APPLICATIONS for rule in through):
+    if any(rule.protocol in ("esp", "ah") for rule in through):
         yield (
             "A service knows TCP and UDP only: IP 50 and 51 are allowed by the application that "
             "PAN-OS finds in them."
