@@ -13,6 +13,7 @@ from probe.commands.run import asked_for
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
+    from probe.result import RunResult
     from probe.watching import Round
 
 DESCRIPTION = """\
@@ -114,6 +115,7 @@ class _Teller:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._quiet: bool = options.quiet
+        self._verbose: bool = options.verbose
         self._file: str | None = options.jsonl
         self._stream = sys.stderr if self._file == "-" else sys.stdout
         self._last: Round | None = None
@@ -125,13 +127,21 @@ class _Teller:
         width = output.width(self._stream)
         if self._last is None and not self._quiet:
             colour = output.wants_colour(self._stream)
+            self._show(told.result, width)
             drawn = table.render(told.result, colour=colour, width=width)
             output.say_above(f"{drawn}\n\nWatching. What changes is told below.\n", self._stream)
         self._last = told
         for line in watch.lines(told, width=width):
             output.say_above(line, self._stream)
+        self._show(watch.changed(told), width)
         for line in watch.json_lines(told):
             self._write(line)
+
+    def _show(self, result: RunResult, width: int) -> None:
+        from probe.report import evidence
+
+        if self._verbose and (seen := evidence.render(result, width)):
+            output.say_above(f"{seen}\n", self._stream)
 
     def _write(self, line: str) -> None:
         if self._file == "-":
@@ -149,5 +159,6 @@ class _Teller:
             return
         standing = replace(self._last.result, conclusions=self._last.conclusions, complete=True)
         colour = output.wants_colour(self._stream)
-        text = table.summary(standing, colour=colour, width=output.width(self._stream))
+        width = output.UNFOLDED if self._quiet else output.width(self._stream)
+        text = table.summary(standing, colour=colour, width=width)
         output.say(text, self._stream)

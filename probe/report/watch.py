@@ -11,11 +11,12 @@ import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from agent.model import Flow
 from probe.naming import carrier, service, size
-from probe.result import Conclusion, Verdict
+from probe.result import Conclusion, RunResult, Verdict
 from probe.watching import Change, Round
 
 _INDENT = 10
@@ -35,6 +36,13 @@ def lines(told: Round, *, width: int = 80) -> Iterator[str]:
         yield textwrap.fill(
             f"{clock:<{_INDENT}}{plain}", width, subsequent_indent=indent, break_on_hyphens=False
         )
+
+
+def changed(told: Round) -> RunResult:
+    """The round's own result with what changed alone: its evidence is of the last look."""
+    checks = {change.conclusion.check for change in told.changes}
+    found = tuple(c for c in told.result.conclusions if c.check in checks)
+    return replace(told.result, conclusions=found)
 
 
 def json_lines(told: Round) -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from agent.model import Fragmenting
-from probe.report.watch import json_lines, lines, name
+from probe.report.watch import changed, json_lines, lines, name
 from probe.result import Outcome
 from probe.watching import Change, Round
 from scenarios import Row
@@ -38,6 +38,14 @@ def test_flapping_and_its_end() -> None:
     assert "It changes often" in " ".join(line.split())
     (line,) = lines(told(changes=(lost_esp(steady=True),)))
     assert "no longer flapping" in " ".join(line.split())
+
+
+def test_the_evidence_of_what_changed_and_of_nothing_else() -> None:
+    run = result(whole("ike"), row(Row("esp"), *[Outcome.LOST] * 4, first=4))
+    change = Change(replace(run.conclusions[4], evidence=()), "passes", "lost", 0.0)
+    shown = changed(Round(1.0, 3, run, "", (change,), run.conclusions))
+    assert shown.conclusions == (run.conclusions[4],)
+    assert not changed(Round(1.0, 3, run, "", (), run.conclusions)).conclusions
 
 
 def test_each_size_has_a_name_of_its_own_replies_as_well() -> None:
