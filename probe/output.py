@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from probe.result import RunResult
 
 WRONG, UNTESTED, INTERRUPTED = 2, 3, 130  # exit codes
+UNFOLDED = 10_000  # columns: --quiet promises one line, to whatever reads it
 
 
 def prepare() -> None:
@@ -124,8 +125,11 @@ def deliver(result: RunResult, places: Mapping[str, str], options: Namespace) ->
         columns = width(stream)
         if options.verbose:
             say(f"{evidence.render(result, columns)}\n", stream)
-        draw = table.summary if options.quiet else table.render
-        say(draw(result, colour=wants_colour(stream), width=columns), stream)
+        colour = wants_colour(stream)
+        if options.quiet:
+            say(table.summary(result, colour=colour, width=UNFOLDED), stream)
+        else:
+            say(table.render(result, colour=colour, width=columns), stream)
     for form in to_stdout:
         emit(render(form, result))
     return all(written)

@@ -27,6 +27,8 @@ def judge(outcome: Outcome, expected: Expect = Expect.PASS) -> Verdict:
     if outcome in (Outcome.NOT_SENT, Outcome.UNOBSERVED):
         return Verdict.ERROR
     if expected is Expect.BLOCK:
+        if outcome is Outcome.STATE_POSSIBLE:
+            return Verdict.WARN
         return Verdict.PASS if outcome in _BROKEN else Verdict.FAIL
     if outcome is Outcome.LOSSY:
         return Verdict.WARN

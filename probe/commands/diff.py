@@ -63,9 +63,11 @@ def run(options: argparse.Namespace) -> int:
     to_stdout = options.json == "-"
     stream = sys.stderr if to_stdout else sys.stdout
     written = not places or to_stdout or output.write(options.json, diff.render_json(found))
-    draw = diff.summary if options.quiet else diff.render
-    colour, width = output.wants_colour(stream), output.width(stream)
-    output.say(draw(found, colour=colour, width=width), stream)
+    colour = output.wants_colour(stream)
+    if options.quiet:
+        output.say(diff.summary(found, colour=colour, width=output.UNFOLDED), stream)
+    else:
+        output.say(diff.render(found, colour=colour, width=output.width(stream)), stream)
     if to_stdout:
         output.emit(diff.render_json(found))
     if not written:

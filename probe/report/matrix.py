@@ -238,7 +238,7 @@ def summary(result: RunResult) -> Summary:
     tails = {
         Verdict.FAIL: "failed",
         Verdict.ERROR: "could not be tested",
-        Verdict.WARN: "lossy",
+        Verdict.WARN: _doubtful(result),
         Verdict.PASS: "passed" + (f" ({state} of them state-possible)" if state else ""),
         Verdict.SKIP: "skipped" + (f" ({told} of them not judged)" if told else ""),
     }
@@ -248,6 +248,15 @@ def summary(result: RunResult) -> Summary:
     sentence += "".join(f", {counts[verdict]} {tails[verdict]}" for verdict in others)
     end = "" if result.complete else ", and the run was not finished"
     return Summary(worst, f"{worst.upper()}{end}: {sentence}.")
+
+
+def _doubtful(result: RunResult) -> str:
+    """What a warning is about: loss, or a way in that perhaps only state has opened."""
+    outcomes = [c.outcome for c in result.conclusions if c.verdict is Verdict.WARN]
+    state = outcomes.count(Outcome.STATE_POSSIBLE)
+    if state == len(outcomes):
+        return "may have passed only by earlier state"
+    return "lossy" if not state else f"in doubt ({len(outcomes) - state} lossy)"
 
 
 # -- words -----------------------------------------------------------------------------------------

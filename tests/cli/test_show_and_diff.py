@@ -67,6 +67,20 @@ def test_verbose_and_quiet(saved: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert call("show", "-q", "-v", str(saved)) == 2
 
 
+def test_quiet_is_one_line_however_much_there_is_to_count(
+    saved: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = (Outcome.LOSSY, Outcome.UNOBSERVED, Outcome.STATE_POSSIBLE, Outcome.NOT_APPLICABLE)
+    saved.write_text(
+        str(render("json", result(*[row(Row("esp"), *outcomes)] * 90, lost("ah"), complete=False)))
+    )
+    assert call("show", "-q", str(saved)) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert len(line) > 80
+    assert line.startswith("FAIL, and the run was not finished: ")
+    assert line.endswith("92 skipped.")
+
+
 def test_every_form_of_it(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = {form: saved.with_name(f"out.{form}") for form in SAVED_FORMS}
     options = [f"--{form}={place}" for form, place in places.items()]
@@ -178,7 +192,7 @@ def test_the_exit_code_of_a_comparison(
     assert err == ""
     assert out.startswith(f"{word}: ")
     assert call("diff", *places) == code
-    assert out.strip() in capsys.readouterr().out
+    assert out.strip() in " ".join(capsys.readouterr().out.split())  # folded there
 
 
 def test_a_comparison_for_programs(tmp_path: Path, saved: Path) -> None:

@@ -220,6 +220,17 @@ def test_what_to_do_follows_the_causes() -> None:
             "WARN: 4 of 8 checks lossy, 4 passed.",
         ),
         (
+            result(row(expecting(Expect.BLOCK), STATE, GONE, GONE, GONE)),
+            "WARN: 1 of 4 checks may have passed only by earlier state, 3 passed.",
+        ),
+        (
+            result(
+                row(expecting(Expect.BLOCK), STATE, *[GONE] * 3),
+                row(Row("esp"), *[Outcome.LOSSY] * 4),
+            ),
+            "WARN: 5 of 8 checks in doubt (4 lossy), 3 passed.",
+        ),
+        (
             result(row(Row("esp"), *[Outcome.NOT_SENT] * 4)),
             "ERROR: 4 of 4 checks could not be tested.",
         ),
