@@ -37,13 +37,10 @@ def _derive(result: RunResult) -> Mending:
     allow = _smallest(_spanned(allow, spans))
     allow = _smallest([*allow, *_foreseen(result, allow)])
     deny, more, stuck = _denied(result, spans)
-    shut, hopeless = _still_shut(result, allow)
+    shut, hopeless = _still_shut(result, [*allow, *more])
     limits += [*stuck, *hopeless]
-    allowed, denied = _smallest([*more, *allow]), [*deny, *shut]
-    # A denial that an allowance stands in front of is not done for by a wider one behind that.
-    pierced = [rule for rule in denied if any(other.covers(rule) for other in allowed)]
-    others = [rule for rule in denied if rule not in pierced]
-    rules = allowed + _smallest(pierced) + _smallest(others)
+    allowed, denied = [*more, *allow], [*deny, *shut]
+    rules = _layered(allowed, denied) + _layered(denied, allowed)
     return Mending(tuple(sorted(rules, key=_order)), tuple(dict.fromkeys(limits)))
 
 
@@ -62,6 +59,17 @@ def _smallest(rules: Sequence[Rule]) -> list[Rule]:
         else:
             kept[index] = _joined(kept[index], [rule])
     return kept
+
+
+def _layered(rules: Sequence[Rule], against: Sequence[Rule]) -> list[Rule]:
+    """The smallest of ``rules`` among those of the opposite action, ``against``.
+
+    A wide rule does not do for a narrow one where one of those comes to stand between the two.
+    """
+    layers: dict[tuple[bool, ...], list[Rule]] = {}
+    for rule in rules:
+        layers.setdefault(tuple(other.covers(rule) for other in against), []).append(rule)
+    return [rule for layer in layers.values() for rule in _smallest(layer)]
 
 
 def _joined(rule: Rule, covered: Iterable[Rule]) -> Rule:

@@ -198,6 +198,23 @@ def test_a_narrow_denial_stands_in_front_of_what_a_wide_one_spares() -> None:
     ]
 
 
+def test_a_reply_that_is_spared_is_not_left_to_a_wide_rule_behind_the_denial() -> None:
+    fresh = Row("ike", source_port="fresh", expect={(IN, Flow.REPLY): Expect.BLOCK})
+    mending = derive(result(whole("ike"), row(fresh, PASS, PASS, Outcome.REFUSED, PASS)))
+    assert [(r.action, r.flow, r.source_port, r.destination_port) for r in mending.rules] == [
+        (Action.ALLOW, Flow.REPLY, (500, 500), (500, 500)),
+        (Action.DENY, Flow.REPLY, (500, 500), None),
+        (Action.ALLOW, Flow.NEW, None, (500, 500)),
+    ]
+
+
+def test_what_is_spared_does_not_open_what_is_rightly_blocked() -> None:
+    first = row(Row("ike", expect={(OUT, Flow.REPLY): Expect.BLOCK}), PASS, GONE, PASS, PASS)
+    fresh = Row("ike", source_port="fresh", expect={(OUT, Flow.NEW): Expect.BLOCK})
+    mending = derive(result(first, row(fresh, *[PASS] * 4)))
+    assert (mending.rules[0].action, mending.rules[0].flow) == (Action.DENY, Flow.REPLY)
+
+
 def test_a_rule_does_not_open_what_is_rightly_blocked() -> None:
     fixed = Row("ike", expect=dict.fromkeys(CELLS, Expect.BLOCK))
     fresh = row(Row("ike", source_port="fresh"), GONE, MOOT, PASS, PASS)
