@@ -92,15 +92,28 @@ def write(path: str, content: str | bytes) -> bool:
 
 
 def append(path: str, line: str, *, complain: bool) -> bool:
-    """A line at the end of a file, which may have been moved away since the last one."""
+    """A line at the end of a file, which may have been moved away since the last one.
+
+    One that a full disk or a kill has torn ends there: what follows is whole again.
+    """
     try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        before = "\n" if _is_torn(path) else ""
+        with open(path, "ab") as file:
+            file.write(f"{before}{line}\n".encode())
     except OSError as error:
         if complain:
             say(f"probe: cannot write {path}: {error.strerror}", sys.stderr)
         return False
     return True
+
+
+def _is_torn(path: str) -> bool:
+    """Is there a last line without an end? Never in what is no regular file."""
+    if not os.path.isfile(path) or not os.path.getsize(path):
+        return False
+    with open(path, "rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() != b"\n"
 
 
 def deliver(result: RunResult, places: Mapping[str, str], options: Namespace) -> bool:

@@ -82,12 +82,12 @@ def run(options: argparse.Namespace) -> int:
 
     try:
         output.check_places({"jsonl": options.jsonl} if options.jsonl else {})
-        request = asked_for(options, *hold(options))
         metrics = None
-        if options.metrics:
+        if options.metrics:  # before a pairing code is used up
             metrics = Metrics(options.peer, options.scenario)
             address, port = options.metrics
             metrics.serve(address or METRICS_HOST, port)
+        request = asked_for(options, *hold(options))
         teller = _Teller(options)
 
         def tell(told: Round) -> None:

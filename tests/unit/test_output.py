@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from probe.output import NoPlace, check_places, uninterrupted, wants_colour, write
+from probe.output import NoPlace, append, check_places, uninterrupted, wants_colour, write
 
 
 class Terminal(io.StringIO):
@@ -55,3 +55,22 @@ def test_an_interrupt_does_not_tear_what_is_left() -> None:
     with uninterrupted():
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_line_that_was_torn_ends_where_it_is(tmp_path: Path) -> None:
+    place = tmp_path / "watch.jsonl"
+    assert append(str(place), '{"a": 1}', complain=True)
+    with place.open("a") as file:
+        file.write('{"b')  # the disk was full
+    assert append(str(place), '{"c": 1}', complain=True)
+    assert append(str(place), '{"d": 1}', complain=True)
+    assert place.read_text().splitlines() == ['{"a": 1}', '{"b', '{"c": 1}', '{"d": 1}']
+
+
+def test_a_full_disk_is_complained_of_where_that_is_wanted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert not append("/dev/full", "{}", complain=True)
+    assert "cannot write /dev/full: No space left on device" in capsys.readouterr().err
+    assert not append("/dev/full", "{}", complain=False)
+    assert capsys.readouterr().err == ""
