@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from agent.model import Direction, Event, Flow, Sighting
-from probe.advise.stopped import PASSED, STOPPED, in_fragments, too_large
+from probe.advise.stopped import PASSED, STOPPED, in_fragments, talking, too_large
 from probe.naming import service
 from probe.result import Conclusion, Expect, Outcome, RunResult, Verdict
 
@@ -78,12 +78,20 @@ def findings(result: RunResult) -> tuple[Finding, ...]:
 def _nothing_crosses(case: Case) -> Iterator[Finding]:
     new = [c for c in case.new if c.outcome is not Outcome.NOT_APPLICABLE]
     everything = len(new) > 1 and all(c.outcome is Outcome.LOST for c in new)
-    if everything and any(c.check.kind == "icmp-echo" for c in new):
+    if not everything or not any(c.check.kind == "icmp-echo" for c in new):
+        return
+    if case.result.path.control == "tcp":
         yield _finding(
             new,
             "Nothing that was asked crosses, not even ICMP echo, and yet the control connection "
             "between the same hosts does: routes and IP forwarding are right, and a filter drops "
             "whatever no rule of its allows.",
+        )
+    elif not talking(case.result):
+        yield _finding(
+            new,
+            "Nothing that was asked crosses, not even ICMP echo, and nothing else is known to: "
+            "look at addresses, routes and IP forwarding before you change a rule.",
         )
 
 

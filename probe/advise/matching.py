@@ -51,7 +51,8 @@ def _unanswered(result: RunResult, conclusion: Conclusion, request: Rule) -> Ite
     others = [c for c in result.conclusions if not is_stream(c.check)]
     drops_in = any(c.outcome is Outcome.HOST_DROPPED and target(c.check) is host for c in others)
     drops_out = any(
-        c.outcome is Outcome.NOT_SENT and origin(c.check) is host and held_back(c) for c in others
+        c.outcome is Outcome.NOT_SENT and origin(c.check) is host and held_back(result, c)
+        for c in others
     )
     answers = any(
         s.event is Event.LEFT and s.at is host

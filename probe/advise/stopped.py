@@ -12,6 +12,7 @@ from probe.tracks import origin, target
 PASSED = (Outcome.DELIVERED, Outcome.STATE_POSSIBLE, Outcome.LOSSY)
 STOPPED = (Outcome.LOST, Outcome.REFUSED, Outcome.HOST_DROPPED)
 _FIREWALL_SAYS = ("EPERM", "EACCES")  # of a packet that never left its own host
+_SILENT = ("none", "records")  # no agent; each host by itself
 _HOST = {Side.NEAR: Place.NEAR, Side.FAR: Place.FAR}
 
 
@@ -20,18 +21,23 @@ def mendable(result: RunResult, conclusion: Conclusion) -> bool:
     if conclusion.expected is not Expect.PASS or conclusion.verdict is Verdict.PASS:
         return False
     if conclusion.outcome is Outcome.NOT_SENT:
-        return held_back(conclusion)
+        return held_back(result, conclusion)
     return conclusion.outcome in STOPPED and not over_mtu(result, conclusion)
 
 
-def held_back(conclusion: Conclusion) -> bool:
+def held_back(result: RunResult, conclusion: Conclusion) -> bool:
     """By its own host's firewall.
 
-    A kernel that gives no reason (TCP) has it for one as well: the control connection goes between
-    the same two hosts, so the next hop answers.
+    A kernel that gives no reason (TCP) has it for one as well where the two hosts talk: then the
+    next hop answers.
     """
     notes = {s.note for s in conclusion.evidence if s.event is Event.UNSENT}
-    return not notes or bool(notes & set(_FIREWALL_SAYS))
+    return bool(notes & set(_FIREWALL_SAYS)) if notes else talking(result)
+
+
+def talking(result: RunResult) -> bool:
+    """Did the two hosts talk beside what was asked? Then there is a way between them."""
+    return result.path.control not in _SILENT
 
 
 def in_fragments(conclusion: Conclusion) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from agent.model import Event, Icmp, Side, Sighting
 from probe.advise import advise
 from probe.result import Conclusion, Outcome, Verdict
@@ -58,6 +60,22 @@ def test_esp_alone_is_no_tunnel() -> None:
         f"On the network firewall, allow {BOTH}, as new flows: UDP port 500 (IKE), "
         "IP protocol 50 (ESP)."
     )
+
+
+@pytest.mark.parametrize(
+    ("control", "begins"),
+    [("records", "and nothing else is known to: look at addresses, routes"), ("inband", "")],
+)
+def test_what_never_was_is_no_witness(control: str, begins: str) -> None:
+    """There is a control connection by TCP alone; and only who talks knows of a way."""
+    run = result(lost("icmp-echo"), lost("esp"))
+    first = advise(replace(run, path=replace(run.path, control=control)))[0]
+    assert "control connection" not in first
+    assert begins in first
+    gone = result(row(Row("kerberos-tcp"), *[Outcome.NOT_SENT] * 4))
+    talks = control == "inband"
+    told = advise(replace(gone, path=replace(gone.path, control=control)))
+    assert any("in its own output rules" in text for text in told) is talks
 
 
 def test_nothing_crosses_but_the_control_connection() -> None:
