@@ -12,7 +12,7 @@ from probe.tracks import origin, target
 PASSED = (Outcome.DELIVERED, Outcome.STATE_POSSIBLE, Outcome.LOSSY)
 STOPPED = (Outcome.LOST, Outcome.REFUSED, Outcome.HOST_DROPPED)
 _FIREWALL_SAYS = ("EPERM", "EACCES")  # of a packet that never left its own host
-_SILENT = ("none", "records")  # no agent; each host by itself
+_SILENT = ("none", "records", "ssh")  # no agent; each by itself; perhaps through a third host
 _HOST = {Side.NEAR: Place.NEAR, Side.FAR: Place.FAR}
 
 
