@@ -60,13 +60,11 @@ def encode(record: Record, key: bytes) -> bytes:
     return signed + _signature(signed, key) + b"\n"
 
 
-def decode(data: bytes, known: Iterable[bytes]) -> Record:
-    """RecordError for anything that :func:`encode` has not made with one of the ``known`` keys."""
-    return opened(data, known)[0]
+def decode(data: bytes, known: Iterable[bytes]) -> tuple[Record, bytes]:
+    """(the record, which of the ``known`` keys it was made with).
 
-
-def opened(data: bytes, known: Iterable[bytes]) -> tuple[Record, bytes]:
-    """(the record, which of the keys it was made with). RecordError as :func:`decode`."""
+    RecordError for anything that :func:`encode` has not made with one of them.
+    """
     if not data.startswith(HEAD[:18]):
         raise RecordError("it is no record; probe record and probe-agent --record write them")
     if not data.startswith(HEAD):

@@ -72,14 +72,14 @@ def _read(paths: list[Path], known: tuple[bytes, ...]) -> list[Record]:
     """Made with one and the same key: with another, neither host can have known the other's shots,
     and who holds another may say what he likes.
     """
-    from agent.record import MAX_OCTETS, RecordError, opened
+    from agent.record import MAX_OCTETS, RecordError, decode
 
     found: list[Record] = []
     made_with: set[bytes] = set()
     for path in paths:
         try:
             with path.open("rb") as file:
-                record, key = opened(file.read(MAX_OCTETS), known)
+                record, key = decode(file.read(MAX_OCTETS), known)
         except OSError as error:
             raise RecordError(f"{path}: {error.strerror or error}") from None
         except RecordError as error:
