@@ -6,6 +6,7 @@ What is written is compressed (zlib, one stream for the whole session: what is s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -122,11 +123,9 @@ class Line:
         if not self._over:
             self.session.close()
             self.pump()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LEAVE_SECONDS):
                     await self._quiet.wait()
-            except TimeoutError:
-                pass
         self.end()
 
     def end(self) -> None:

@@ -82,20 +82,15 @@ def run(options: argparse.Namespace) -> int:
 
 def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request:
     """What the options of ``probe run`` and ``probe watch`` ask for."""
+    from dataclasses import replace
+
     from agent.model import Client, Direction
     from probe.drive import Settings
     from probe.plan import ORDER
-    from probe.run import Request
 
     both = options.direction == "both"
-    return Request(
-        peer=options.peer,
-        key=key,
-        older_keys=older,
-        port=options.port,
-        control=options.control,
-        ssh=arguments.ssh(options) if options.control == "ssh" else None,
-        family=options.family,
+    return replace(
+        to_peer(options, key, *older),
         scenario=options.scenario,
         only=options.only,
         directions=ORDER if both else (Direction(options.direction),),
@@ -112,6 +107,21 @@ def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request
             keep="pcap" in arguments.places(options),
             client=Client(options.principal, options.realm),
         ),
+    )
+
+
+def to_peer(options: argparse.Namespace, key: bytes, *older: bytes) -> Request:
+    """The far host, and how its agent is to be reached: what :func:`arguments.add_peer` asks."""
+    from probe.run import Request
+
+    return Request(
+        peer=options.peer,
+        key=key,
+        older_keys=older,
+        port=options.port,
+        control=options.control,
+        ssh=arguments.ssh(options) if options.control == "ssh" else None,
+        family=options.family,
     )
 
 

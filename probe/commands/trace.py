@@ -66,27 +66,20 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> int:
     import asyncio
+    from dataclasses import replace
 
+    from probe.commands.run import to_peer
     from probe.drive import Settings
     from probe.keyholder import NoKey, hold
-    from probe.run import Request, WrongRequest
+    from probe.run import WrongRequest
     from probe.walk import TraceRequest, exit_code, trace
     from scenarios import ScenarioError
 
     try:
         output.check_places(arguments.places(options))
-        key, *older = hold(options)
+        settings = Settings(wait=options.timeout)
         request = TraceRequest(
-            Request(
-                peer=options.peer,
-                key=key,
-                older_keys=tuple(older),
-                port=options.port,
-                control=options.control,
-                ssh=arguments.ssh(options) if options.control == "ssh" else None,
-                family=options.family,
-                settings=Settings(wait=options.timeout),
-            ),
+            replace(to_peer(options, *hold(options)), settings=settings),
             options.kind,
             options.max_hops,
             options.names,
