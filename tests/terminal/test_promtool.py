@@ -23,8 +23,8 @@ tests:
         values: '1 1 0 0 0'
       - series: 'ipsec_probe_check_through{{{labels}, kind="ike"}}'
         values: '1 1 1 1 1'
-      - series: 'ipsec_probe_last_complete_round_timestamp_seconds{{instance="near"}}'
-        values: '0 60 60x30'
+      - series: 'ipsec_probe_blind{{instance="near"}}'
+        values: '0x12 1x20'
     alert_rule_test:
       - {{eval_time: 1m, alertname: IpsecProbeCheckNotAsExpected, exp_alerts: []}}
       - {{eval_time: 1m, alertname: IpsecProbeHollowTunnel, exp_alerts: []}}
