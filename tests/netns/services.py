@@ -6,6 +6,7 @@ and TCP 88, says "ready", and then one line for each request: its port.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -53,12 +54,17 @@ def behind_marker(request: bytes) -> bytes:
     return MARKER + refusal(request[4:]) if request.startswith(MARKER) else b""
 
 
+def note(what: str) -> None:
+    """At once and in one piece: the services are asked at the same time."""
+    os.write(1, f"{what}\n".encode())
+
+
 def datagrams(sock: socket.socket, port: int, answer: Callable[[bytes], bytes]) -> None:
     while True:
         request, peer = sock.recvfrom(65_535)
         reply = answer(request)
         if reply:
-            print(port, flush=True)
+            note(str(port))
             sock.sendto(reply, peer)
 
 
@@ -67,7 +73,7 @@ def streams(listener: socket.socket) -> None:
         sock, _ = listener.accept()
         with sock:
             if sock.recv(65_535):
-                print("tcp 88", flush=True)
+                note("tcp 88")
                 reply = wrong_realm(b"")
                 sock.sendall(len(reply).to_bytes(4, "big") + reply)
 
