@@ -2,12 +2,13 @@
 
 An answer is never longer than the request, there is one for each shot, and it goes to the host that
 the run is with and to nobody else: who plays a recorded request again, from elsewhere or in
-another's name, is not answered, and nor is that other.
+another's name, is not answered, and nor is that other. What the run's own connection has vouched
+for is that host as well: NATs may give each protocol another address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from agent.errors import WireError
 from agent.events import Transmit
@@ -32,6 +33,7 @@ class Answers:
         self._checks = checks
         self._codecs = codecs
         self._peer, self._own = peer, own
+        self.vouched: set[str] = set()  # addresses that are the other host's as well
         self._late = LateReplies(keys, checks, codecs, (peer, local))
         self._given: set[Tag] = set()
 
@@ -45,9 +47,13 @@ class Answers:
 
     def denied(self, packet: Packet) -> str:
         """Why nothing is sent to whoever sent ``packet``; "" for the host that the run is with."""
-        if packet.source in (self._peer, self._own):
+        if packet.source in {self._peer, self._own, *self.vouched}:
             return ""
         return f"its request came from {packet.source}, and this run answers {self._peer} alone"
+
+    def vouch(self, addresses: Iterable[str]) -> None:
+        """Shots that come from there are the other host's: it saw that its own do."""
+        self.vouched.update(addresses)
 
     def keep(self, tag: Tag, packet: Packet) -> None:
         """A request of the peer's that was delivered: it is answered now, and can be later."""

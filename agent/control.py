@@ -88,9 +88,13 @@ class Prepared(Message, frozen=True):
 
 
 class Await(Message, frozen=True):
-    """Tells the receiver which source ports the other end's shots will come from."""
+    """Tells the receiver which source ports the other end's shots will come from.
+
+    ``addresses``: its own as well, by a NAT's doing; shots that come from there may be answered.
+    """
 
     ports: list[PortUse]
+    addresses: list[str] = []
 
 
 class Awaiting(Message, frozen=True):

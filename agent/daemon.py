@@ -71,6 +71,13 @@ class Config:
     sessions: int = 16  # at once
     inband: bool = True  # control messages may ride in packets of the kinds that are tested
 
+    def permits(self, peer: str) -> bool:
+        """Whether ``allow`` has that address."""
+        if not self.allow:
+            return True
+        address = ipaddress.ip_address(peer.partition("%")[0])
+        return any(address in network for network in self.allow)
+
 
 class Daemon:
     def __init__(self, config: Config, ledger: Ledger) -> None:
@@ -138,7 +145,7 @@ class Daemon:
                 self.take(Keyring((*kept, key)))
             over()
 
-        self._invitation = Invitation(keep, say, end, self._allowed)
+        self._invitation = Invitation(keep, say, end, self._config.permits)
         self._door.pair = self._invitation.serve
         return self._invitation.offer.code
 
@@ -237,7 +244,7 @@ class Daemon:
         assert task is not None
         peer = plain(writer.get_extra_info("peername")[0])
         refusal: Oops | None = None
-        if not self._allowed(peer):
+        if not self._config.permits(peer):
             refusal = Oops(
                 "denied",
                 f"the agent does not allow {peer}. On the far host, start it with --allow {peer}, "
@@ -288,12 +295,6 @@ class Daemon:
         for trouble in self._ledger.news():
             log.warning("%s", trouble)
 
-    def _allowed(self, peer: str) -> bool:
-        if not self._config.allow:
-            return True
-        address = ipaddress.ip_address(peer.partition("%")[0])
-        return any(address in network for network in self._config.allow)
-
     @staticmethod
     async def _end(writer: AnyWriter) -> None:
         """Closes politely, for as long as the other end plays along."""
@@ -321,7 +322,15 @@ class _Session:
         self._peer = told.peer
         self._told = told
         self._address = plain(self._writer.get_extra_info("sockname")[0])
-        self._station = Station(Side.FAR, host, ledger, self._report, self._show, config.limits)
+        self._station = Station(
+            Side.FAR,
+            host,
+            ledger,
+            self._report,
+            self._show,
+            config.limits,
+            permits=config.permits,
+        )
 
     async def run(self) -> None:
         """Until it hangs up, or its time is over."""

@@ -84,7 +84,7 @@ class Engine:
         self.live = self.crossed.live
         self.nameless: set[int] = set()
         self._due = Timetable()
-        self._answers = Answers(
+        self.answers = Answers(
             keys, self.checks, self.codecs, local, self._remote, peer_own.partition("%")[0]
         )
         self._seen: set[tuple[Tag, Event, str]] = set()
@@ -144,7 +144,7 @@ class Engine:
                 self._due.add(event.volleys, event.gap, now)
                 return self._tick(now)
             case AnswerLate(late, gap):
-                self._answers.order(late)
+                self.answers.order(late)
                 volley = Volley(late.check, late.first, late.count)
                 return self.handle(FireVolleys([volley], gap), now)
             case Sent():
@@ -207,22 +207,22 @@ class Engine:
 
     def _answer(self, tag: Tag, packet: Packet, now: float) -> list[Action]:
         """The reply to a request that was delivered. One for each shot, whatever comes again."""
-        reply = self._answers.due(tag)
-        denied = self._answers.denied(packet)
+        reply = self.answers.due(tag)
+        denied = self.answers.denied(packet)
         if denied:
             return self._once(self._unsent(reply, way_back(packet), denied, now)) if reply else []
-        self._answers.keep(tag, packet)
+        self.answers.keep(tag, packet)
         return self._reply(reply, packet, now) if reply else []
 
     def _answer_late(self, reply: Tag, now: float) -> list[Action]:
-        packet = self._answers.ordered(reply)
+        packet = self.answers.ordered(reply)
         if packet is not None:
             return self._reply(reply, packet, now)
         path = Path(self.checks[reply.check].family, self.local, self.peer)
         return [self._unsent(reply, path, "that request was not delivered here", now)]
 
     def _reply(self, reply: Tag, packet: Packet, now: float) -> list[Action]:
-        answer = self._answers.answer(reply, packet)
+        answer = self.answers.answer(reply, packet)
         if answer is None:
             return []
         if not self._may_send(answer.codec, answer.path, answer.data, now):

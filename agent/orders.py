@@ -21,6 +21,7 @@ MAX_NUMBER = 65_535  # a tag has 16 bits for the check and 16 for the shot
 MAX_SHOTS = 10_000  # in one order
 MAX_GAP = 60.0  # seconds
 MAX_TTL = 255
+MAX_ADDRESSES = 8  # that NATs may give one host in one run
 
 
 class BadOrder(AgentError):
@@ -107,11 +108,24 @@ def check_ports(checks: Mapping[int, Check], ports: Iterable[PortUse]) -> None:
             raise BadOrder(f"check {use.check}: no shot can leave from port {use.port}")
 
 
-def _version(address: str) -> int:
+def check_addresses(family: int, addresses: Iterable[str], known: Iterable[str]) -> None:
+    """BadOrder unless a NAT can have given all these, beside those ``known``, to one host."""
+    for text in addresses:
+        if _version(text) != family or _address(text).is_multicast:
+            raise BadOrder(f"no shot of this run can come from {text}")
+    if len({*addresses, *known}) > MAX_ADDRESSES:
+        raise BadOrder(f"no host has more than {MAX_ADDRESSES} addresses more in one run")
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
-        return ipaddress.ip_address(address.partition("%")[0]).version
+        return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        raise BadOrder(f"{address!r} is not an IP address") from None
+        raise BadOrder(f"{text!r} is not an IP address") from None
+
+
+def _version(address: str) -> int:
+    return _address(address).version
 
 
 def _fault(check: Check, checks: Mapping[int, Check]) -> str:

@@ -88,10 +88,12 @@ class Station:
 
     ``limits``: how much a run may send from here; None for as much as it orders. ``peer_own``: the
     peer's address as it has it itself, which only near can know (from the agent's greeting).
-    ``ration``: what limits IKE where no agent of ours answers; None where one does.
+    ``ration``: what limits IKE where no agent of ours answers; None where one does. ``permits``:
+    whether shots from that address may be answered, where the peer says that it is its own too.
     """
 
     engine: Engine
+    _family: int
     _outlook: Outlook
 
     def __init__(
@@ -104,6 +106,7 @@ class Station:
         limits: Limits | None = None,
         peer_own: str = "",
         ration: Ration | None = None,
+        permits: Callable[[str], bool] = lambda _address: True,
     ) -> None:
         self.side = side
         self._host = host
@@ -113,6 +116,7 @@ class Station:
         self._limits = limits
         self._peer_own = peer_own
         self._ration = ration
+        self._permits = permits
         self._pending: list[Sighting] = []
         self._kept: list[Kept] = []
         self._arrived: dict[int, str] = {}
@@ -141,8 +145,10 @@ class Station:
                 orders.check_ports(self.engine.checks, ports)
                 agreed = {Tag(use.check, use.shot): use.port for use in ports}
                 return self._prepare(self.engine.fresh_ports_needed(volleys), agreed)
-            case Await(ports):
+            case Await(ports, addresses):
                 orders.check_ports(self.engine.checks, ports)
+                orders.check_addresses(self._family, addresses, self.engine.answers.vouched)
+                self.engine.answers.vouch(filter(self._permits, addresses))
                 for use in ports:
                     self.engine.peer_port(Tag(use.check, use.shot), use.port)
                 return Awaiting()
@@ -187,6 +193,7 @@ class Station:
             keep=message.keep,
         )
         priors = self._priors(message)
+        self._family = message.checks[0].family
         self._outlook = Outlook(message.local, message.peer)
         try:
             self._host.join(self)

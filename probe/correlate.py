@@ -61,7 +61,9 @@ def more_shots(plan: Plan, evidence: Evidence, direction: Direction) -> dict[int
         judged = {number: case.judge(case.checks[number]) for number in numbers}
         need = max(judgement.wanted for judgement in judged.values())
         verdicts = {verdict(judged[number].outcome, expected[number]) for number in numbers}
-        if not need and rounds[check.number] == 1 and verdicts & {Verdict.FAIL, Verdict.ERROR}:
+        unsent = Outcome.NOT_SENT in (judgement.outcome for judgement in judged.values())
+        surprise = unsent or verdicts & {Verdict.FAIL, Verdict.ERROR}
+        if not need and rounds[check.number] == 1 and surprise:
             need = AGAIN  # what is not as expected is not reported on one look
         room = MAX_SHOTS - case.fired(check)
         if need > 0 and room > 0:

@@ -43,6 +43,7 @@ from agent.model import (
     Sighting,
     Volley,
 )
+from probe import translated
 from probe.correlate import more_shots, opened, silent_beside_refused, spared
 from probe.dial import LinkError
 from probe.evidence import Evidence
@@ -293,7 +294,8 @@ class Drive:
         origin = Side.NEAR if direction is Direction.OUTBOUND else Side.FAR
         other = Side.FAR if origin is Side.NEAR else Side.NEAR
         prepared = await self._asked[origin].ask(Prepare(list(volleys)), Prepared)
-        await self._asked[other].ask(Await(prepared.ports), Awaiting)
+        theirs = translated.given(self.plan, self.evidence(), direction)
+        await self._asked[other].ask(Await(prepared.ports, theirs), Awaiting)
         for volley in volleys:
             self._record.next_shot[volley.check] += volley.count
         self._record.volleys += volleys
