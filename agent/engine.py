@@ -72,8 +72,8 @@ class Engine:
         self.keys = keys
         self.local, self.peer = local, peer
         self._bucket = bucket
-        self._remote = peer.partition("%")[0]  # as packets have it, which know no zones
-        self._known = known = Recogniser(side, keys, checks, self._remote, others)
+        self.remote = peer.partition("%")[0]  # as packets have it, which know no zones
+        self._known = known = Recogniser(side, keys, checks, self.remote, others)
         self.checks, self.codecs = known.checks, known.codecs
         self.originates = known.originates
         self.own_port, self.peer_port = known.own_port, known.peer_port
@@ -85,7 +85,7 @@ class Engine:
         self.nameless: set[int] = set()
         self._due = Timetable()
         self.answers = Answers(
-            keys, self.checks, self.codecs, local, self._remote, peer_own.partition("%")[0]
+            keys, self.checks, self.codecs, local, self.remote, peer_own.partition("%")[0]
         )
         self._seen: set[tuple[Tag, Event, str]] = set()
         self._known_as: Sighting | None = None  # the packet at hand, also when seen again

@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS flows (
 ) WITHOUT ROWID
 """
 OPENINGS = "CREATE TABLE IF NOT EXISTS openings (nonce BLOB PRIMARY KEY)"
+TRANSLATED = "shots of an earlier run that a NAT had translated"  # at the peer's own address
 CONTROL = "control messages of ours"  # which rode in such packets, for want of a control port
 REMEMBERED_OPENINGS = 100_000  # that the file could not take: 10 MB
 KEEP_OPENINGS = 1_000_000  # of a few octets each; only who holds a key can add one

@@ -46,7 +46,7 @@ from agent.events import (
     Transmit,
     Write,
 )
-from agent.ledger import Ledger, Moment, Tuple5
+from agent.ledger import TRANSLATED, Ledger, Moment, Tuple5
 from agent.limits import Bucket, granted
 from agent.linux import conntrack
 from agent.linux.host import Host
@@ -378,6 +378,9 @@ class Station:
             flow = self._tuple(check, remote)
             if flow is not None:
                 flows.append((flow, "an earlier run" if ours else "traffic that is not ours"))
+            if flow is not None and remote not in (self.engine.peer, self.engine.remote):
+                aimed = replace(flow, remote=self.engine.peer)  # by what this end sends
+                flows.append((aimed, TRANSLATED))
         if flows:
             self._ledger.seen(flows, moment())
         gone = [self._tuple(self.engine.checks[n], self.engine.peer) for n in self._left]

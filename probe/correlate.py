@@ -251,6 +251,9 @@ class _Case:
         if not arrived:
             return self._silence(check, left)
         altered = [track for track in arrived if track.altered]
+        collided = self.openings.collided(check)
+        if altered and collided and _other_port(check, altered[0]):
+            return Judgement(Outcome.UNOBSERVED, words.collided(check, collided))
         if altered:
             return Judgement(Outcome.ALTERED, words.altered(check, altered[0], self.evidence))
         if self.evidence.overtaken(check):
@@ -310,6 +313,9 @@ class _Case:
             )
         if check.number in facts.nameless:
             return Judgement(Outcome.UNOBSERVED, words.nameless(check))
+        collided = self.openings.collided(check)
+        if collided:
+            return Judgement(Outcome.UNOBSERVED, words.collided(check, collided))
         if facts.capture_dropped:
             return Judgement(
                 Outcome.UNOBSERVED,
@@ -422,6 +428,12 @@ def _alike(one: Check, other: Check) -> bool:
         other.flow,
         other.source_port,
     )
+
+
+def _other_port(check: Check, track: Track) -> bool:
+    """It left from a fixed port, and came from another."""
+    got = track.arrived or track.delivered
+    return got is not None and check.source_port not in (None, got.source_port)
 
 
 def _put_in_order(check: Check, tracks: Sequence[Track]) -> bool:

@@ -48,6 +48,7 @@ from probe.correlate import more_shots, opened, silent_beside_refused, spared
 from probe.dial import LinkError
 from probe.evidence import Evidence
 from probe.link import Asked, LinkLost
+from probe.opening import tuple_of
 from probe.plan import ORDER, Plan
 from probe.reel import Reel
 from probe.tracks import is_stream, target
@@ -161,6 +162,8 @@ class Drive:
         await self._open(secret)
         try:
             order = [direction for direction in self._order() if self.plan.requests(direction)]
+            if order == [*ORDER] and await self._far_is_translated():
+                order.reverse()
             for place, direction in enumerate(order):
                 if self.settings.rest:
                     await self._rest(direction)
@@ -181,6 +184,21 @@ class Drive:
         """
         far_translated = self._peer.partition("%")[0] != self._far.partition("%")[0]
         return ORDER[::-1] if far_translated or self.evidence().near_behind_nat else ORDER
+
+    async def _far_is_translated(self) -> bool:
+        """Where only what far begins is: its shots that are flows of their own show it first."""
+        inbound = self.plan.requests(Direction.INBOUND)
+        harmless = [check for check in inbound if tuple_of(check) is None]
+        if len(harmless) in (0, len(inbound)):
+            return False
+        self._record.unsettled = Direction.INBOUND
+        self._progress("inbound: asking", 0.0)
+        await self._round(Direction.INBOUND, self._first(harmless), GAP)
+        if not translated.sources(self._record.sightings, harmless, self._peer):
+            return False
+        await self._wait(self._record.volleys, self.settings.wait)
+        await self._collect()
+        return True
 
     async def _rest(self, direction: Direction) -> None:
         """Silence until what earlier runs, or this one, may have opened for ``direction`` is shut.
@@ -245,11 +263,9 @@ class Drive:
     async def _one_direction(self, direction: Direction, done: float) -> None:
         """Asks, asks again where the answer is not firm, and waits in full before it is silence."""
         start = len(self._record.volleys)
-        known = self.evidence()
-        first = {
-            check.number: ONE if known.serves_others(check) else self.settings.shots
-            for check in self.plan.requests(direction)
-        }
+        fired = {volley.check for volley in self._record.volleys}
+        requests = self.plan.requests(direction)
+        first = self._first([check for check in requests if check.number not in fired])
         self._progress(f"{direction}: asking", done)
         if direction is Direction.INBOUND and spared(self.plan, self.evidence()):
             first = await self._towards_nat(first)
@@ -269,6 +285,12 @@ class Drive:
             await self._round(direction, wanted, PATIENT_GAP)
         await self._wait(self._record.volleys[start:], self.settings.wait)
         await self._collect()
+
+    def _first(self, checks: Sequence[Check]) -> dict[int, int]:
+        """With how many shots each is asked first."""
+        known = self.evidence()
+        shots = self.settings.shots
+        return {c.number: ONE if known.serves_others(c) else shots for c in checks}
 
     async def _towards_nat(self, first: dict[int, int]) -> dict[int, int]:
         """Asks what does no harm; returns what may be asked as well, now that this is known."""

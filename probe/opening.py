@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agent.ledger import CONTROL
-from agent.model import Check, Direction, Flow, Side
+from agent.ledger import CONTROL, TRANSLATED
+from agent.model import Check, Direction, Event, Flow, Side
 from probe import words
 from probe.evidence import Evidence
-from probe.tracks import Track, is_stream, target
+from probe.tracks import Track, is_stream, origin, target
 
 CALL_SECONDS = 30.0  # that lie, at most, between the first control message and the run's begin
 UNNUMBERED = ("icmp-echo",)  # kinds whose every shot is a flow of its own, without ports
@@ -78,15 +78,42 @@ class Openings:
             for prior in (*left, *came)
         )
 
-    def _by_this_run(self, check: Check) -> str:
+    def collided(self, check: Check) -> str:
+        """What a NAT translated the other way before, in this run or an earlier one; "" if nothing.
+
+        Its connection tracking then holds the very tuple that the answers to ``check`` would have,
+        and drops its shots or gives them another port (seen with Linux).
+        """
+        if check.flow is not Flow.NEW:
+            return ""
+        for prior in self._evidence.priors.get(origin(check), ()):
+            if prior.check == check.number and prior.what == TRANSLATED:
+                return words.translated_before(prior)
+        sent = (s for s in self._evidence.sightings if s.check == check.number)
+        aimed = {s.destination.partition("%")[0] for s in sent if s.event is Event.LEFT}
+        for other in self._met_before(check):
+            for track in self._tracks[other.number].values():
+                got = track.arrived or track.delivered
+                if got is not None and got.source and got.source not in aimed:
+                    return words.translated_now(check, got.source)
+        return ""
+
+    def _met_before(self, check: Check) -> list[Check]:
+        """What this run asked on the same tuple the other way, before ``check``."""
         key = tuple_of(check)
         if key is None or check.direction in self._evidence.rested:
-            return ""
-        for other in self._checks:
-            if other.flow is not Flow.NEW or tuple_of(other) != key:
-                continue
-            if other.direction is check.direction or not self._earlier(other, check):
-                continue
+            return []
+        return [
+            other
+            for other in self._checks
+            if other.flow is Flow.NEW
+            and tuple_of(other) == key
+            and other.direction is not check.direction
+            and self._earlier(other, check)
+        ]
+
+    def _by_this_run(self, check: Check) -> str:
+        for other in self._met_before(check):
             tracks = self._tracks[other.number].values()
             if any(track.arrived or track.delivered for track in tracks):
                 return words.opened_by_run(check)

@@ -8,6 +8,7 @@ of a check arrived, all from one address, they came by way of a NAT.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 from agent.model import Check, Direction, Event, Sighting
 from probe.evidence import Evidence
@@ -15,6 +16,17 @@ from probe.plan import Plan
 from probe.tracks import target
 
 MOST = 0.5  # the share of a check's shots above which they are not a few that somebody replayed
+
+
+def sources(sightings: Iterable[Sighting], checks: Iterable[Check], peer: str) -> set[str]:
+    """Other addresses than ``peer`` that requests of these came from."""
+    numbers = {check.number: target(check) for check in checks}
+    came = {
+        sighting.source
+        for sighting in sightings
+        if sighting.event is Event.ARRIVED and sighting.at is numbers.get(sighting.check)
+    }
+    return came - {peer.partition("%")[0], ""}
 
 
 def given(plan: Plan, evidence: Evidence, direction: Direction) -> list[str]:

@@ -370,6 +370,22 @@ def swayed(check: Check) -> str:
     )
 
 
+def translated_now(check: Check, address: str) -> str:
+    back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
+    return f"this run's own {back} {_kind(check)} had been translated to {address} before"
+
+
+def translated_before(prior: Prior) -> str:
+    return f"{prior.what} had come the other way {_ago(prior)}"
+
+
+def collided(check: Check, before: str) -> str:
+    return (
+        f"{before}, and whatever did that may hold it against this: not known. Ask again when it "
+        f"is forgotten, this way alone: --direction {check.direction} in ten minutes"
+    )
+
+
 def opened_by_run(check: Check) -> str:
     back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
     return (

@@ -84,6 +84,20 @@ def test_what_was_not_answered_for_its_source_is_told_as_that() -> None:
     assert "came from 192.0.2.66" in reply.cause
 
 
+def test_what_the_runs_own_connection_vouches_for_is_answered_as_well() -> None:
+    """A NAT gives ESP another address than TCP; near saw that its own shots come from there."""
+    link, shots = recorded(4, *ANSWERED)
+    engine = link.hosts[Side.FAR].engine
+    for shot in shots:
+        assert sent(told(engine, replace(shot, source="192.0.2.1"))) == []
+    engine.answers.vouch(["192.0.2.1"])
+    for shot in shots:
+        assert sent(told(engine, replace(shot, source=VICTIM[4]))) == []
+        answers = sent(told(engine, replace(shot, source="192.0.2.1")))
+        assert [type(action) for action in answers] == [Transmit]
+        assert sent(told(engine, shot)) == [], "once, wherever it comes from"
+
+
 def test_a_far_host_behind_a_translation_is_answered_by_either_of_its_addresses() -> None:
     """near asks for it by its public address; what far begins itself is not translated."""
     found: list[Packet] = []

@@ -12,8 +12,10 @@ from agent.control import Open
 from agent.engine import Engine
 from agent.model import Check, Client, Direction, Flow, PortUse, Side, Volley
 from agent.orders import (
+    MAX_ADDRESSES,
     MAX_SHOTS,
     BadOrder,
+    check_addresses,
     check_gap,
     check_open,
     check_ports,
@@ -105,6 +107,18 @@ def test_numbers_are_bounded() -> None:
     for use in (PortUse(3, 1, 1), PortUse(1, 0, 1), PortUse(1, 1, 0), PortUse(1, 1, 65_536)):
         with pytest.raises(BadOrder):
             check_ports(CHECKS, [use])
+
+
+def test_addresses_that_a_nat_may_have_given() -> None:
+    many = [f"192.0.2.{n}" for n in range(1, MAX_ADDRESSES + 1)]
+    check_addresses(4, many, [])
+    check_addresses(4, many, many)
+    check_addresses(6, ["fe80::1%eth0"], [])
+    for family, wrong in ((4, "far"), (4, "2001:db8::1"), (6, "192.0.2.1"), (4, "224.0.0.1")):
+        with pytest.raises(BadOrder):
+            check_addresses(family, [wrong], [])
+    with pytest.raises(BadOrder, match="no host has more"):
+        check_addresses(4, ["192.0.2.100"], many)
 
 
 INTEGERS = st.integers(-2, 70_000) | st.sampled_from([None, 1, 2, 88, 500, 4500])
