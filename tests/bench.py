@@ -8,7 +8,6 @@ whether or not a target was reached; 1 an answer was wrong, so that no time coun
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -16,7 +15,6 @@ import signal
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -27,12 +25,10 @@ from probe.lab import Lab, LabError, load_firewall, module, start_agent, write_k
 from tests.netns.torrent import RATE  # noqa: E402
 from tests.speed import peers, phases, resident  # noqa: E402
 from tests.speed.imports import summed  # noqa: E402
-from tests.speed.runs import KINDS, MATCH, Bench, Ratio, Run, Wrong, interleaved, rules  # noqa: E402
+from tests.speed.runs import KINDS, WAIT, Bench, Ratio, Run, Wrong, interleaved  # noqa: E402
 
 LIMIT = 190  # seconds for everything
 RUN_TARGET, HELP_TARGET = 40.0, 6.0
-GATE = frozenset({"esp", "ike", "kerberos-tcp", "icmp-echo"})  # five of the ten rows
-WAIT = "--timeout=0.3"  # silence counts sooner, so that this does not take minutes
 
 
 def main() -> int:
@@ -65,9 +61,8 @@ def _too_long(_number: int, _frame: FrameType | None) -> None:
 
 def _measure(bench: Bench, key: Path) -> None:
     _doing("verdict gate")
-    with _filtered(bench.lab, "fw", rules("forward", GATE)):
-        bench.probe(GATE, WAIT)
-    print(f"verdict gate: every verdict right with {', '.join(sorted(GATE))} dropped both ways")
+    dropped = ", ".join(sorted(bench.gate()))
+    print(f"verdict gate: every verdict right with {dropped} dropped both ways")
 
     _doing("cold run, open firewall")
     bench.probe()  # compiles what the others find
@@ -123,7 +118,7 @@ def _dropped(bench: Bench) -> None:
         return run.seconds - stamps["waited"]
 
     walls: list[float] = []
-    with _filtered(bench.lab, "fw", rules("forward", MATCH)):
+    with bench.dropping(KINDS):
         _, ratio = interleaved(bench.nothing, less_the_wait, 7, 40.0)
     print(_line("the same, everything dropped, less the wait", ratio, RUN_TARGET))
     wall = statistics.median(walls)
@@ -205,11 +200,7 @@ def _endpoint(bench: Bench, key: Path) -> None:
 
 def _others(bench: Bench, base: float) -> None:
     lab = bench.lab
-    portable = [kind for kind in MATCH if kind not in ("icmp-echo", "nat-t")]
-    states = {
-        "far end mute": ("far", rules("input", portable)),
-        "all dropped on the way": ("fw", rules("forward", portable)),
-    }
+    states = {"far end mute": "far", "all dropped on the way": "fw"}
     print("\nfor orientation: the same five kinds forward only, where nobody answers")
     with peers.echo_server(lab):
         for peer in peers.PEERS:
@@ -218,14 +209,14 @@ def _others(bench: Bench, base: float) -> None:
                 print(f"    {peer.name}: not installed")
                 continue
             print(f"    {peer.name}")
-            for state, (where, text) in states.items():
-                with _filtered(lab, where, text):
+            for state, where in states.items():
+                with bench.dropping(peers.KINDS, where):
                     seconds, answer = peers.ask(lab, peer, path)
                 print(f"        {state:<23} {seconds / base:5.0f} x   {answer}")
     print("    probe run --direction outbound")
-    for state, (where, text) in states.items():
-        with _filtered(lab, where, text):
-            only = f"--only={','.join(portable)}"
+    for state, where in states.items():
+        with bench.dropping(peers.KINDS, where):
+            only = f"--only={','.join(peers.KINDS)}"
             argv = [*module("probe"), *bench.options("--direction=outbound", only)]
             run, done = bench.timed(argv)
             if not done.stdout:
@@ -240,15 +231,6 @@ def _others(bench: Bench, base: float) -> None:
 
 
 # -- helpers -------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _filtered(lab: Lab, where: str, text: str) -> Iterator[None]:
-    lab.load(where, text)
-    try:
-        yield
-    finally:
-        lab.flush(where)
 
 
 def _line(name: str, ratio: Ratio, target: float | None = None) -> str:

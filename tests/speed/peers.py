@@ -19,6 +19,7 @@ from pathlib import Path
 
 from probe.lab import Lab
 
+KINDS = ("esp", "ah", "ike", "kerberos-udp", "kerberos-tcp")  # what PEERS are made to send
 ECHO_PORT = 9929
 _STARTS = 5.0  # seconds until the echo server listens
 
