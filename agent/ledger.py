@@ -27,6 +27,7 @@ TRANSLATED = "shots of an earlier run that a NAT had translated"  # at the peer'
 CONTROL = "control messages of ours"  # which rode in such packets, for want of a control port
 REMEMBERED_OPENINGS = 100_000  # that the file could not take: 10 MB
 KEEP_OPENINGS = 1_000_000  # of a few octets each; only who holds a key can add one
+MOST_TROUBLES = 16  # that are remembered, the last ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,16 @@ def state_directory(environ: Mapping[str, str]) -> Path:
 
 
 class Ledger:
-    """One file. A damaged one is set aside with a message in ``troubles``, never a crash."""
+    """One file. A damaged one is set aside with a message in ``troubles``, never a crash.
+
+    ``troubles``: each once, however often it came; the last ``MOST_TROUBLES`` of them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.troubles: list[str] = []
-        self._told = 0
+        self._news: list[str] = []
+        self._lately = ""  # the trouble that goes on
         self._openings: set[bytes] = set()  # those that are not in the file
         self._database: sqlite3.Connection | None = None
         for _ in range(2):
@@ -75,18 +80,18 @@ class Ledger:
                 self._database = self._open()
                 return
             except sqlite3.OperationalError as error:
-                self.troubles.append(f"the flow ledger {path} cannot be used: {error}")
+                self._trouble(f"the flow ledger {path} cannot be used: {error}")
                 return
             except sqlite3.DatabaseError:
                 aside = path.with_suffix(f".damaged-{os.getpid()}")
                 with contextlib.suppress(OSError):
                     path.replace(aside)
-                self.troubles.append(
+                self._trouble(
                     f"the flow ledger {path} was damaged; it was set aside as {aside} and begun "
                     "anew, so traffic of the last minutes is not known to this run"
                 )
             except OSError as error:
-                self.troubles.append(f"the flow ledger {path} cannot be used: {error.strerror}")
+                self._trouble(f"the flow ledger {path} cannot be used: {error.strerror}")
                 return
 
     def _open(self) -> sqlite3.Connection:
@@ -132,8 +137,9 @@ class Ledger:
             )
             self._database.execute("DELETE FROM flows WHERE wall < ?", (now.wall - KEEP_SECONDS,))
             self._database.execute("COMMIT")
+            self._lately = ""
         except sqlite3.Error as error:
-            self.troubles.append(f"the flow ledger {self.path} could not be written: {error}")
+            self._trouble(f"the flow ledger {self.path} could not be written: {error}")
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
 
@@ -156,7 +162,7 @@ class Ledger:
                 ),
             ).fetchone()
         except sqlite3.Error as error:
-            self.troubles.append(f"the flow ledger {self.path} could not be read: {error}")
+            self._trouble(f"the flow ledger {self.path} could not be read: {error}")
             return None
         if row is None:
             return None
@@ -182,14 +188,21 @@ class Ledger:
         except sqlite3.IntegrityError:
             return False
         except sqlite3.Error as error:
-            self.troubles.append(f"the flow ledger {self.path} could not be written: {error}")
+            self._trouble(f"the flow ledger {self.path} could not be written: {error}")
         self._openings.add(nonce)
         return True
 
     def news(self) -> list[str]:
-        """The troubles that came up since this was last asked."""
-        new, self._told = self.troubles[self._told :], len(self.troubles)
+        """The troubles that came up since this was last asked; one that goes on is told once."""
+        new, self._news = self._news, []
         return new
+
+    def _trouble(self, text: str) -> None:
+        if text != self._lately:
+            self._lately = text
+            self._news = [*self._news, text][-MOST_TROUBLES:]
+        if text not in self.troubles:
+            self.troubles = [*self.troubles, text][-MOST_TROUBLES:]
 
     def close(self) -> None:
         if self._database is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.ledger import Ledger, Moment, Tuple5, state_directory
+from agent.ledger import MOST_TROUBLES, Ledger, Moment, Tuple5, state_directory
 
 ESP = Tuple5(4, 50, "10.0.0.1", 0, "10.0.0.2", 0)
 NOW = Moment("boot-a", 1_000.0, 1_700_000_000.0)
@@ -81,6 +81,37 @@ def test_a_place_that_cannot_be_written_is_a_trouble_and_no_crash(tmp_path: Path
     ledger.seen([(ESP, "x")], NOW)
     assert ledger.age(ESP, NOW) is None
     ledger.close()
+
+
+def test_a_disk_that_stays_full_for_weeks_is_told_once_and_takes_no_memory(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "flows.sqlite")
+
+    def fail(times: int) -> None:
+        assert ledger._database is not None
+        ledger._database.execute("PRAGMA query_only=ON")
+        for number in range(times):
+            ledger.seen([(ESP, "x")], later(number))
+            ledger.fresh(b"%d" % number)
+        ledger._database.execute("PRAGMA query_only=OFF")
+
+    fail(1000)
+    (told,) = ledger.troubles
+    assert "could not be written" in told
+    assert ledger.news() == [told]
+    assert ledger.news() == []
+    ledger.seen([(ESP, "x")], later(2000.0))
+    fail(3)
+    assert ledger.news() == [told], "the log hears of it when it comes back"
+    assert ledger.troubles == [told]
+
+
+def test_only_the_last_of_many_troubles_are_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "flows.sqlite")
+    for number in range(3 * MOST_TROUBLES):
+        ledger._trouble(f"trouble {number}")
+    last = [f"trouble {number}" for number in range(2 * MOST_TROUBLES, 3 * MOST_TROUBLES)]
+    assert ledger.troubles == last
+    assert ledger.news() == last
 
 
 def test_where_state_lives() -> None:
