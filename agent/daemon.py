@@ -256,7 +256,8 @@ class Daemon:
                 "the agent has as many sessions as it serves at once (its --max-sessions, "
                 f"{self._config.sessions}); try again soon",
             )
-        told = tally.Session(peer, asyncio.get_running_loop().time(), key.name)
+        began = asyncio.get_running_loop().time()
+        told = tally.Session(peer, began, key.name, writer.get_extra_info("control") or "tcp")
         if refusal is None:
             self._sessions[task] = key, told
         reason: str | None = None
@@ -281,7 +282,8 @@ class Daemon:
             self._sessions.pop(task, None)
             if refusal:
                 self._totals.refused += 1
-                journal.event("refused", logging.WARNING, peer=peer, key=key.name, why=refusal.code)
+                who = {"peer": peer, "key": key.name, "control": told.control}
+                journal.event("refused", logging.WARNING, **who, why=refusal.code)
             else:
                 self._note(told, reason)
             await self._end(writer)

@@ -121,7 +121,8 @@ def render(status: Status) -> str:
         f"{totals['refused']} refused",
         *(
             f"          {told['peer']} ({told['host'] or 'not greeted yet'}"
-            f"{', key ' + told['key'] if told['key'] else ''}), for {_duration(told['seconds'])}"
+            f"{', key ' + told['key'] if told['key'] else ''}, {told['control']}), "
+            f"for {_duration(told['seconds'])}"
             for told in status["sessions"]
         ),
         f"shots     {totals['sent']} sent, {totals['received']} received, {totals['answered']} "

@@ -39,7 +39,8 @@ class Writer:
     def __init__(self, bundle: Bundle, number: int, names: tuple[str, str]) -> None:
         self._bundle = bundle
         self._number = number
-        self._names = {"sockname": (names[0], 0), "peername": (names[1], 0)}
+        ends = {"sockname": (names[0], 0), "peername": (names[1], 0)}
+        self._names: dict[str, object] = {**ends, "control": "ssh"}
         self._closed = False
         self.transport = self
 

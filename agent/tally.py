@@ -22,6 +22,7 @@ class Session:
     peer: str
     began: float
     key: str | None = None  # the name of the key that it proved to hold
+    control: str = "tcp"  # by which way it came: tcp, inband or ssh
     host: str | None = None  # what it calls itself
     version: str | None = None
     runs: int = 0
@@ -61,6 +62,7 @@ class Session:
         return {
             "peer": self.peer,
             "key": self.key,
+            "control": self.control,
             "host": self.host,
             "version": self.version,
             "runs": self.runs,

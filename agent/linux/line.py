@@ -159,7 +159,8 @@ class Writer:
 
     def __init__(self, line: Line, names: tuple[str, str]) -> None:
         self._line = line
-        self._names = {"sockname": (names[0], 0), "peername": (names[1], 0)}
+        ends = {"sockname": (names[0], 0), "peername": (names[1], 0)}
+        self._names: dict[str, object] = {**ends, "control": "inband"}
         self._closing = False
         self.transport = self
 

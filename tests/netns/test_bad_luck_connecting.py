@@ -141,7 +141,7 @@ def told() -> Iterator[dict[str, Said]]:
         begun = {name: begin(lab, key, name) for name in CASES}
         found = {name: running.end(40) for name, running in begun.items()}
         denying.process.terminate()
-        assert "refused peer=10.77.1.2 key=shared why=denied" in denying.end().err
+        assert "refused peer=10.77.1.2 key=shared control=tcp why=denied" in denying.end().err
         assert "protocol 7" not in agent_log(lab)
         for name in CASES:
             written = json.loads((lab.directory / f"{name}.json").read_text())

@@ -16,11 +16,23 @@ from agent.linux.privileges import NEEDED
 from agent.status import place
 from probe.lab import Lab, module, start_agent, write_key
 from tests.netns.conftest import MakeLab
-from tests.netns.ends import Running, Said, agent_log, probe, wait_until
+from tests.netns.ends import (
+    Running,
+    Said,
+    agent_log,
+    in_session,
+    probe,
+    start_probe,
+    wait_until,
+)
 from tests.netns.nobody import AS_NOBODY, only, reachable, told
 from tests.netns.test_bad_luck_agent import HELLO, OPEN, Session
 
 pytestmark = pytest.mark.netns
+
+CLOSED_TO_ESP = """
+table inet t { chain c { type filter hook forward priority 1; meta l4proto esp drop; }; }
+"""
 
 
 def status(lab: Lab, *options: str, prefix: tuple[str, ...] = ()) -> Said:
@@ -98,8 +110,26 @@ def test_status_of_an_agent_at_rest_and_at_work(make_lab: MakeLab) -> None:
         assert (one["peer"], one["host"], one["kinds"]) == (lab.near_address(), "a test", "esp")
         words = status(lab)
         assert words.code == 0
-        assert f"{lab.near_address()} (a test" in words.out
+        assert f"{lab.near_address()} (a test, key shared, tcp), for" in words.out
         assert max(map(len, words.out.splitlines())) <= 80
+
+
+def test_by_which_way_a_session_came(make_lab: MakeLab) -> None:
+    """Also while it lasts, and of somebody who is refused."""
+    lab = make_lab("open")
+    key = write_key(lab)
+    start_agent(lab, key)
+    assert probe(lab, key, "--only=esp", "--control=tcp").code == 0
+    lab.load("fw", CLOSED_TO_ESP)
+    run = start_probe(lab, key, "--only=esp", "--control=inband", "--timeout=5")
+    wait_until(lambda: in_session(lab), "a session")
+    (one,) = json.loads(status(lab, "--json").out)["sessions"]
+    assert (one["peer"], one["control"]) == (lab.near_address(), "inband")
+    assert ", inband), for" in status(lab).out
+    assert run.end(60).code == 1
+    lines = [line for line in agent_log(lab).splitlines() if " session " in line]
+    assert [" control=tcp " in line for line in lines] == [True, False]
+    assert [" control=inband " in line for line in lines] == [False, True]
 
 
 def test_status_where_none_runs_or_one_was_killed(make_lab: MakeLab) -> None:

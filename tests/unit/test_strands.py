@@ -35,6 +35,7 @@ def test_two_sessions_do_not_mix_and_know_whom_they_are_between() -> None:
             assert await accepted[1].reader.read() == b"b" * (MAX_FRAME + 1)
         assert accepted[1].writer.get_extra_info("sockname")[0] == "10.0.0.5"
         assert accepted[1].writer.get_extra_info("peername")[0] == "10.0.0.2"
+        assert accepted[1].writer.get_extra_info("control") == "ssh"
         third = near.open("10.0.0.5", "10.0.0.1")
         async with asyncio.timeout(10):
             while len(accepted) < 3:

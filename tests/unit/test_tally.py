@@ -22,7 +22,7 @@ def test_a_session_in_one_line() -> None:
     session.saw([saw(Event.ARRIVED, 3, 1, "syn"), saw(Event.ARRIVED, 3, 1, "request")])
     session.saw([saw(Event.DELIVERED, 3), saw(Event.SENT, 4), saw(Event.UNSENT, 1, 2)])
     line = session.line(7.5)
-    assert line["kinds"] == "esp,ike"
+    assert (line["kinds"], line["control"]) == ("esp,ike", "tcp")
     assert (line["runs"], line["checks"]) == (1, 4)
     assert (line["sent"], line["received"], line["answered"]) == (1, 2, 1)
     assert line["seconds"] == 2.5
