@@ -346,14 +346,7 @@ class _Case:
         return Judgement(Outcome.LOST, cause, wanted)
 
     def _interrupted(self) -> str:
-        """Which host was not itself for a while; "" where both were, as far as they know."""
-        for side in Side:
-            facts = self.evidence.facts(side)
-            if facts is not None and facts.interrupted:
-                return (
-                    f"{side} {facts.interrupted} during the run: what was silent then says nothing"
-                )
-        return ""
+        return self.evidence.interrupted
 
     def _hidden(self, check: Check) -> bool:
         """A new flow to a host behind NAT can be addressed to the translated address alone."""

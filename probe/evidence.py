@@ -33,6 +33,17 @@ class Evidence:
     def facts(self, side: Side) -> Facts | None:
         return self.near if side is Side.NEAR else self.far
 
+    @property
+    def interrupted(self) -> str:
+        """Which host was not itself for a while; "" where both were, as far as they know."""
+        for side in Side:
+            facts = self.facts(side)
+            if facts is not None and facts.interrupted:
+                return (
+                    f"{side} {facts.interrupted} during the run: what was silent then says nothing"
+                )
+        return ""
+
     def serves_others(self, check: Check) -> bool:
         """Do the check's shots come to a service at their target that is not ours as well?"""
         return any(held.taken for held in self._held(check))

@@ -56,6 +56,7 @@ class Walked:
     volleys: Sequence[Volley]
     sightings: Sequence[Sighting]
     target: str = ""  # the address of the end that should get the shots
+    interrupted: str = ""  # which end lost its link or its address meanwhile, in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +230,8 @@ class Case:
     def certain(self) -> bool:
         """Is the misser's silence about the subject more than a limit on answers, or loss?"""
         hop = self.misser
+        if self.walked.interrupted:
+            return False  # it may have been that end's silence
         if hop is None or hop == TARGET:
             return hop == TARGET  # the target's own eyes say so, not a router
         return self._polite(hop) >= POLITE_SHOTS and self._enough(hop)
@@ -278,6 +281,7 @@ class Case:
         walked = self.walked
         found: list[tuple[int, int]] = []
         dead = walked.subject.outcome in DEAD and not self.subject.refusers
+        dead = dead and not walked.interrupted
         misser = self.misser
         if dead and misser is not None and misser != TARGET and not self.certain:
             found.append((walked.subject.check.number, misser))

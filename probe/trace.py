@@ -120,6 +120,9 @@ class _Words:
     def _lost(self) -> str:
         case = self._case
         holder, misser = case.holder, case.misser
+        if case.walked.interrupted:
+            had = self._had(holder)
+            return f"{had}. How much further it came cannot be told: {case.walked.interrupted}"
         if misser is None:
             return self._nothing_further(holder)
         reference = _title(case.walked)

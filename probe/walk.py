@@ -327,6 +327,7 @@ class Walk(Drive):
             everything.volleys,
             everything.sightings,
             self._peer if outbound else self._seen_as,
+            super().evidence().interrupted,
         )
 
     def ways(self) -> tuple[Way, ...]:

@@ -19,6 +19,7 @@ import pytest
 
 from probe.lab import environment, module, start_agent, write_key
 from tests.netns.chain import Chain
+from tests.netns.ends import wait_until
 
 pytestmark = pytest.mark.netns
 
@@ -314,6 +315,54 @@ def test_each_way_to_limit_a_shot_is_answered_by_the_router() -> None:
                 for direction in ("outbound", "inbound"):
                     (hop,) = way(told, direction)["hops"]
                     assert hop["answers"] >= 2, (kind, direction, hop)
+
+
+COUNT = """
+table inet count {
+    counter shots { }
+    chain c { type filter hook prerouting priority -300; meta l4proto esp counter name shots; }
+}
+"""
+
+
+def _cut(walking: Walking, where: str, after: int) -> tuple[int, Json, str]:
+    """Takes that end's link away for a second, once so many of ESP's shots have crossed fw."""
+    lab = walking.lab
+    gate = lab.address(1, 1) if where == "near" else lab.address(3, 0)
+
+    def counted() -> int:
+        said = json.loads(
+            lab.run("fw", ["nft", "-j", "list", "counter", "inet", "count", "shots"]).stdout
+        )
+        return next(int(e["counter"]["packets"]) for e in said["nftables"] if "counter" in e)
+
+    wait_until(lambda: counted() >= after, "ESP's shots", 20.0)
+    ip = ["ip", "link", "set", "eth0"]
+    assert lab.run(where, [*ip, "down"]).returncode == 0
+    time.sleep(1.0)
+    assert lab.run(where, [*ip, "up"]).returncode == 0
+    for link in (1, 2, 3):
+        lab.run(where, ["ip", "route", "add", f"10.77.{link}.0/24", "via", gate])  # went with it
+    return walking.end()
+
+
+@pytest.mark.parametrize("where", ["near", "far"])
+def test_an_end_that_loses_its_link_for_a_while_blames_no_hop(where: str) -> None:
+    """During the survey, and during the walk, of a path that is open and of one that is not."""
+    settings = [
+        Setting(2, 1, 4, rule, ("--kind=esp", "--timeout=3"), COUNT, limited=False)
+        for rule in ("", "meta l4proto esp drop")
+    ]
+    moments = [(setting, after) for setting in settings for after in (1, 7)]
+    with ExitStack() as stack, ThreadPoolExecutor(len(moments)) as pool:
+        walking = [(stack.enter_context(Walking(setting)), after) for setting, after in moments]
+        for code, found, table in pool.map(lambda each: _cut(each[0], where, each[1]), walking):
+            assert code in (0, 3), table
+            for told in found["ways"]:
+                assert told["outcome"] in ("delivered", "state-possible", "unobserved"), told
+                assert told["first_without"] is None
+                assert "no" not in [hop["reached"] for hop in told["hops"]], told
+            assert "DIES" not in table
 
 
 def test_an_interrupted_walk_shows_what_it_has() -> None:

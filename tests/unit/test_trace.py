@@ -277,6 +277,23 @@ def test_a_reset_from_the_way_is_placed_by_the_lowest_ttl_that_brings_it() -> No
     assert reached(way) == [YES, YES, NO]
 
 
+def test_where_an_end_lost_its_link_meanwhile_no_hop_is_blamed() -> None:
+    """A reset came while all was well; the walk then met silence, which may be that end's own."""
+    path = Path(drops={"esp": 2})
+    settled(path)
+    walked = path.walked()
+    subject = replace(walked.subject, outcome=Outcome.REFUSED, cause="a TCP RST came back")
+    refused = replace(walked, subject=subject)
+    assert conclude(refused).misser == 3
+    way = conclude(replace(refused, interrupted="near lost its link during the run"))
+    assert (way.outcome, way.misser, reached(way)) == (Outcome.REFUSED, None, [YES, YES, UNKNOWN])
+    assert way.cause == (
+        "a TCP RST came back. 10.0.1.1 forwarded it and 10.0.2.1 received it. How much further it "
+        "came cannot be told: near lost its link during the run"
+    )
+    assert not Case(replace(refused, interrupted="near lost its link")).wanted()
+
+
 # -- how hops are told -----------------------------------------------------------------------------
 
 
