@@ -18,6 +18,8 @@ from agent.errors import AgentError
 if TYPE_CHECKING:
     from agent.daemon import Config
     from agent.keyring import KeyFiles, Keyring, NamedKey
+    from agent.linux.keeper import Hands
+    from agent.linux.privileges import User
 
 NOT_RUNNING = 3
 MOST = 1e12
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.status:
                 return _status(options)
             if options.record is not None:
-                return _record(options)
+                return _record(options, stack)
             from agent import keyring
             from agent.linux import keeper, privileges
 
@@ -85,14 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _stdio(options: argparse.Namespace, stack: ExitStack) -> int:
-    from agent.linux import keeper, privileges
-
-    user = privileges.user(options.user)
-    # At the places of KEYS and TRACKING; there is no key.
-    hands = keeper.Hands((lambda _: None, keeper.open_tracking))
-    if user is not None:
-        hands = keeper.Keeper(user, hands)
-        stack.callback(hands.close)
+    user, hands = _helped(options, stack)
     config = _config(options, None)
     from agent.stdio import serve
 
@@ -100,6 +95,19 @@ def _stdio(options: argparse.Namespace, stack: ExitStack) -> int:
         return serve(config, user, hands, options.stdio)
     except AgentError as error:
         return _fail(3, error)
+
+
+def _helped(options: argparse.Namespace, stack: ExitStack) -> tuple[User | None, Hands]:
+    """(whom to become, who then reads the connection tracking); NoSuchUser."""
+    from agent.linux import keeper, privileges
+
+    user = privileges.user(options.user)
+    # At the places of KEYS and TRACKING; no key is read again.
+    hands = keeper.Hands((lambda _: None, keeper.open_tracking))
+    if user is not None:
+        hands = keeper.Keeper(user, hands)
+        stack.callback(hands.close)
+    return user, hands
 
 
 def keep_once(directory: Path, pair: str | None) -> Callable[[bytes], NamedKey]:
@@ -142,18 +150,19 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-def _record(options: argparse.Namespace) -> int:
+def _record(options: argparse.Namespace, stack: ExitStack) -> int:
     """Far's half of a run without contact. Exit codes: 0 recorded, 2 wrong, 3 not to the end."""
     import asyncio
 
-    from agent import recording
-
     try:
+        user, hands = _helped(options, stack)
+        from agent import recording
+
         wanted = recording.wanted(options)
     except (AgentError, ValueError) as error:
         return _fail(2, error)
     try:
-        return 0 if asyncio.run(recording.record(wanted, _say)) else 3
+        return 0 if asyncio.run(recording.record(wanted, user, hands, _say)) else 3
     except AgentError as error:
         return _fail(3, error)
 

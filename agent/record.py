@@ -65,6 +65,8 @@ def decode(data: bytes, known: Iterable[bytes]) -> tuple[Record, bytes]:
 
     RecordError for anything that :func:`encode` has not made with one of them.
     """
+    if not data:
+        raise RecordError("it is empty: that recording was broken off, and there is nothing of it")
     if not data.startswith(HEAD[:18]):
         raise RecordError("it is no record; probe record and probe-agent --record write them")
     if not data.startswith(HEAD):

@@ -33,7 +33,7 @@ from agent.linux.host import Host
 from agent.model import Direction, Facts, Side, Sighting
 from agent.record import Record
 from agent.schedule import GAP, Schedule
-from agent.station import Station
+from agent.station import Station, no_sockets
 
 EARLY = 1.0  # seconds before the hour at which the sockets are open
 
@@ -78,12 +78,24 @@ class Recorder:
         self._facts: Facts | None = None
         self._fired = self._complete = False
 
+    def open(self) -> None:
+        """What is better had as root. TooLate; AgentError without the privilege to work."""
+        self._check_hour()
+        try:
+            self._host.open()
+        except OSError as error:
+            raise AgentError(no_sockets(self._side, error)) from error
+
+    def read_tracking_by(self, opened: Callable[[], int]) -> None:
+        """``opened`` gives a descriptor of the host's connection tracking in our stead."""
+        self._host.open_tracking = opened
+
     async def run(self) -> None:
         """To the end of the schedule. TooLate; ClockSet; AgentError where the sockets cannot be
         had.
         """
         schedule = self._schedule
-        self._check_hour()
+        self.open()
         out = Direction.OUTBOUND if self._side is Side.NEAR else Direction.INBOUND
         back = Direction.INBOUND if out is Direction.OUTBOUND else Direction.OUTBOUND
         await self._until(schedule.at - EARLY, "waiting for the hour", time.time)

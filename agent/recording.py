@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import signal
 import socket
+import stat
 import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import FileIO
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,11 +21,14 @@ from agent.asked import KB, read, write
 from agent.errors import AgentError
 from agent.keyring import Keyring, find_files
 from agent.ledger import Ledger, state_directory
+from agent.linux.keeper import Hands
+from agent.linux.privileges import User, drop
 from agent.linux.sockets import FAMILY, endpoint
 from agent.model import Side
 from agent.record import encode
 from agent.recorder import Recorder
 from agent.schedule import RUN, Schedule, moment, written
+from agent.serve import have_all_at_hand, open_tracking
 
 MOST_SHOTS, MOST_SLACK = 50, 600
 
@@ -91,12 +98,23 @@ def local_address(peer: str) -> str:
         raise AgentError(f"this host has no route to {peer}: {error.strerror or error}") from error
 
 
-async def record(wanted: Recording, say: Callable[[str], None]) -> bool:
-    """Writes far's record; True when it is complete. AgentError when it could not begin."""
+async def record(
+    wanted: Recording, to: User | None, hands: Hands, say: Callable[[str], None]
+) -> bool:
+    """Writes far's record; True when it is complete. AgentError when it could not begin.
+
+    ``to``: whom to become once sockets and file are open; ``hands`` then do what root may do.
+    """
     schedule = wanted.schedule
     here = local_address(wanted.peer)
     ledger = Ledger(state_directory(os.environ) / "flows.sqlite")
     recorder = Recorder(Side.FAR, wanted.key, schedule, (here, wanted.peer), ledger)
+    recorder.open()
+    place = _open(wanted.file)
+    if to is not None:
+        have_all_at_hand(pairing=False)
+        drop(to)
+        recorder.read_tracking_by(lambda: open_tracking(hands))
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()
@@ -113,9 +131,41 @@ async def record(wanted: Recording, say: Callable[[str], None]) -> bool:
     finally:
         ledger.close()
     made = recorder.record()
-    try:
-        wanted.file.write_bytes(encode(made, wanted.key))
-    except OSError as error:
-        raise AgentError(f"cannot write {wanted.file}: {error.strerror or error}") from error
+    with place:
+        _write(place, encode(made, wanted.key), wanted.file)
     say(f"wrote {wanted.file}: {len(made.sightings)} sightings. Bring it to where near's record is")
     return made.complete
+
+
+def _open(path: Path) -> FileIO:
+    """The caller's own, for nobody else to read; what is in it stays until the record is there.
+
+    It is opened as who the caller is, because who we become may write nowhere.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # no link, and no pipe
+    try:
+        file = FileIO(os.open(path, flags, 0o600), "wb")
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no ordinary file")
+        os.fchmod(file.fileno(), 0o600)
+    except OSError as error:
+        raise _no_room(path, error) from error
+    return file
+
+
+def _write(file: FileIO, data: bytes, path: Path) -> None:
+    """All of it or nothing; what a kill cuts off is known by the signature that it then lacks."""
+    try:
+        file.truncate(0)
+        left = memoryview(data)
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            file.truncate(0)
+        raise _no_room(path, error) from error
+
+
+def _no_room(path: Path, error: OSError) -> AgentError:
+    return AgentError(f"cannot write {path}: {error.strerror or error}")

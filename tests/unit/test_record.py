@@ -60,7 +60,7 @@ def test_any_bytes_are_a_record_or_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"", "it is no record"),
+        (b"", "it is empty"),
         (b'{"schema": 1}', "it is no record"),
         (b"ipsec-probe record 2\n{}\n00\n", "of another version"),
         (HEAD + b"{", "it breaks off"),
