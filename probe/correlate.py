@@ -296,7 +296,8 @@ class _Case:
         interrupted = self._interrupted()
         if interrupted and (told is None or words.says_unreachable(told)):
             return Judgement(Outcome.UNOBSERVED, interrupted)
-        if told is not None and not self._hidden(check):
+        unplaced = self._unplaced(check)
+        if told is not None and not unplaced and not self._hidden(check):
             if facts and not facts.capture_dropped and any(words.cut_off(check, t) for t in left):
                 return Judgement(Outcome.REFUSED, words.reset_between(check))
             own = self.evidence.near_address if sink is Side.NEAR else self.evidence.far_address
@@ -324,7 +325,7 @@ class _Case:
                 wanted=3,
             )
         if self._hidden(check):
-            return Judgement(Outcome.NOT_APPLICABLE, words.hidden(told, self.evidence))
+            return Judgement(Outcome.NOT_APPLICABLE, words.hidden(check, told, self.evidence))
         rate = loss.of_fragments(self.carried.loss(check.direction), words.pieces(check))
         needed = loss.shots_needed(rate)
         # What is shot later, replies among it, may yet show more loss: have a few to spare.
@@ -337,6 +338,8 @@ class _Case:
                 "few to tell a drop from loss",
                 wanted,
             )
+        if unplaced:
+            return Judgement(Outcome.UNOBSERVED, words.unplaced(told, self.evidence), wanted)
         if self._passes_in_order(check):
             return Judgement(Outcome.LOST, words.out_of_order(check, left), wanted)
         smaller = self._smaller_that_passes(check)
@@ -353,12 +356,20 @@ class _Case:
         asked = check.flow is Flow.NEW and target(check) is Side.NEAR
         return asked and self.evidence.near_behind_nat and not self.reachable()
 
+    def _unplaced(self, check: Check) -> bool:
+        """Far was told near's address by near, and nothing that crossed bears it out."""
+        asked = check.flow is Flow.NEW and target(check) is Side.NEAR
+        return asked and not self.evidence.near_seen_as and not self._reached_by()
+
     def reachable(self) -> bool:
         """A ping from far that reached near: its NAT passes everything on, one address to one."""
+        return self._reached_by("icmp-echo")
+
+    def _reached_by(self, kind: str = "") -> bool:
         return any(
             track.arrived
             for check in self.plan.requests(Direction.INBOUND)
-            if check.kind == "icmp-echo"
+            if kind in ("", check.kind)
             for track in self.tracks[check.number].values()
         )
 

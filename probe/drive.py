@@ -46,7 +46,7 @@ from agent.model import (
 from probe import translated
 from probe.correlate import more_shots, opened, silent_beside_refused, spared
 from probe.dial import LinkError
-from probe.evidence import Evidence
+from probe.evidence import Evidence, came_from
 from probe.link import Asked, LinkLost
 from probe.opening import tuple_of
 from probe.plan import ORDER, Plan
@@ -102,7 +102,9 @@ class Drive:
         addresses: tuple[str, str, str, str],
         progress: Callable[[str, float], None] = lambda _text, _share: None,
     ) -> None:
-        """``addresses``: near's own, the peer as near names it, far's own, near as far sees it."""
+        """``addresses``: near's own, the peer as near names it, far's own, near as far sees it
+        ("" while that is not known).
+        """
         self.plan = plan
         self.settings = settings
         self._asked = {Side.NEAR: near, Side.FAR: far}
@@ -143,7 +145,7 @@ class Drive:
             priors=dict(record.priors),
             near_address=self._near,
             far_address=self._far,
-            near_seen_as=self._seen_as,
+            near_seen_as=self._seen_as or came_from(self.plan.checks, record.sightings, self._near),
             rested=frozenset(record.rested),
         )
 
@@ -228,8 +230,9 @@ class Drive:
             self.settings.client,
         )
         self.asked = asked = self._wish()
+        seen_as = self._seen_as or self._near
         ends = {
-            Side.FAR: Open(secret, checks, self._far, self._seen_as, timeout, keep, asked, client),
+            Side.FAR: Open(secret, checks, self._far, seen_as, timeout, keep, asked, client),
             Side.NEAR: Open(secret, checks, self._near, self._peer, timeout, keep, asked, client),
         }
         for side, message in ends.items():

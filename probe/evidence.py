@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agent.model import Check, Direction, Facts, PortHeld, Prior, Side, Sighting, Volley
+from agent.model import (
+    Check,
+    Direction,
+    Event,
+    Facts,
+    Flow,
+    PortHeld,
+    Prior,
+    Side,
+    Sighting,
+    Volley,
+)
 from probe.tracks import is_stream, target
+
+
+def came_from(checks: Iterable[Check], sightings: Iterable[Sighting], near: str) -> str:
+    """The address that near's requests had when they reached far; "" when none did.
+
+    Where some had ``near``, its own, and others did not, it is another one: a NAT is there.
+    """
+    new = {c.number for c in checks if c.flow is Flow.NEW and c.direction is Direction.OUTBOUND}
+    found = [
+        sighting.source
+        for sighting in sightings
+        if sighting.at is Side.FAR
+        and sighting.event is Event.ARRIVED
+        and sighting.check in new
+        and sighting.source
+    ]
+    own = near.partition("%")[0]
+    return next((source for source in found if source != own), own if found else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +49,8 @@ class Evidence:
     priors: Mapping[Side, Sequence[Prior]] = field(default_factory=dict)
     near_address: str = ""
     far_address: str = ""
-    near_seen_as: str = ""  # near's address in far's eyes; another one: near is behind NAT
+    # near's address in far's eyes; another one: near is behind NAT; "": not known
+    near_seen_as: str = ""
     rested: frozenset[Direction] = frozenset()  # asked after a silence in which firewalls forget
     # The requests that the run was still waiting for when it broke off; None: it did not.
     unsettled: Direction | None = None

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from agent.control import (
     Collect,
     Collected,
@@ -28,6 +30,7 @@ from agent.station import Station
 from agent.wire.icmp import describe
 from probe import plan as planning
 from probe.dial import LinkError, NoAgent, UnknownKey, Unreachable
+from probe.drive import Settings
 from probe.link import INBAND_SECONDS, Here, M, There, connect, greet
 from scenarios import load
 
@@ -109,7 +112,7 @@ class Reach:
         """
         far, name = self._far, socket.gethostname()
         if far.control == "ssh":
-            return await self._land(name, source)
+            return await self._land(name, family, source)
         if far.control == "inband" or self._called is not None:  # once is enough to know
             return await self._call(name, source)
         try:
@@ -150,17 +153,50 @@ class Reach:
         if self._shore is not None:
             self._shore.close()
 
-    async def _land(self, name: str, source: str) -> tuple[There, Welcome]:
-        """By ssh; the one agent serves every session of this run."""
-        from probe.ssh import Shore, Ssh
+    async def _land(self, name: str, family: int, source: str) -> tuple[There, Welcome]:
+        """By ssh; the one agent serves every session of this run.
 
-        far = self._far
+        The greeting's ``seen_as`` is "" where near's address in far's eyes is not known.
+        """
+        from probe.ssh import AGENT, Shore, Ssh
+
+        far, source = self._far, source or self._near
         if self._shore is None:
             self._shore = Shore(far.ssh or Ssh(), self._near, far.address, far.name or far.address)
             await self._shore.start(self._progress)
-        strand = self._shore.open(source)
+        shore = self._shore
+        if source not in shore.seen:
+            shore.seen[source] = await self._scout(shore, name, family, source)
+        seen_as = shore.seen[source]
+        strand = shore.open(seen_as or source)
         there = _Forgetful(strand, self._ledger, self._saw, self._show)
-        return there, await greet(there, name, "the agent that ssh started")
+        welcome = await greet(there, name, AGENT)
+        return there, msgspec.structs.replace(welcome, seen_as=seen_as)
+
+    async def _scout(self, shore: Shore, name: str, family: int, source: str) -> str:
+        """What ``source``, an address of near's, becomes on its way to far; "" for unknown."""
+        from probe.scout import Scout, plan
+        from probe.ssh import AGENT
+
+        self._progress("outbound: where do this host's packets come from, in far's eyes?", 0.0)
+
+        def saw(found: list[Sighting]) -> None:
+            scout.saw(found)
+
+        strand = shore.open(source)
+        there = There(strand.reader, strand.writer, saw)
+        welcome = await greet(there, name, AGENT)
+        own = welcome.address
+        station = Station(Side.NEAR, self._sockets, self._ledger, saw, peer_own=own)
+        addresses = source, self._far.address, own, ""
+        scout = Scout(plan(family), Settings(), Here(station), there, addresses)
+        there.on_lost = scout.wake
+        try:
+            await scout.run(secrets.token_bytes(32))
+        finally:
+            await there.close()
+            station.close()
+        return scout.found
 
     async def _call(self, name: str, source: str) -> tuple[There, Welcome]:
         """By packets of the kinds that are tested, without a port of its own."""

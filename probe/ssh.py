@@ -24,6 +24,7 @@ from pathlib import Path
 from agent.strands import Bundle, Strand
 from probe.dial import LinkError
 
+AGENT = "the agent that ssh started"
 SILENCE = 120  # seconds without a word after which the agent ends by itself
 START_SECONDS = 20.0  # from one word of the far host to the next, once somebody is let in
 LOGIN_SECONDS = 120.0  # somebody may have to type a password
@@ -119,7 +120,10 @@ class Shore:
         self._tasks: list[asyncio.Task[None]] = []
         self._complaints = b""
         self._unfit: list[str] = []
-        self._seen = ""  # near's address as far's sshd sees it
+        # An address of near's → what it is in far's eyes, "" for unknown. Sshd knows near's own,
+        # where ssh goes straight.
+        self.seen: dict[str, str] = {}
+        self._straight = False
 
     async def start(self, progress: Callable[[str, float], None]) -> None:
         """LinkError says why there is no agent, and what to do."""
@@ -150,25 +154,24 @@ class Shore:
         self._bundle = Bundle(reader, writer)
         self._tasks.append(asyncio.create_task(self._read(self._bundle)))
 
-    def open(self, source: str) -> Strand:
-        """One session. ``source``: another address of near's than the usual, or ""."""
+    def open(self, near: str) -> Strand:
+        """One session. ``near``: near's address in far's eyes, or the best guess at it."""
         assert self._bundle is not None
-        if source and self._seen not in ("", self._near):
-            raise LinkError(
-                f"{self._near} is behind a NAT (far sees {self._seen}), and by ssh far cannot see "
-                f"what {source} becomes: leave --alias and --fresh out, or use --control tcp"
-            )
-        return self._bundle.open(self._address, source or self._seen or self._near)
+        return self._bundle.open(self._address, near)
 
     def note(self) -> str:
         """What the operator should know of the addresses."""
-        if self._seen:
-            return f"the agent ran by ssh ({self._destination}) for the time of the run"
-        return (
-            f"the agent ran by ssh ({self._destination}) for the time of the run, and not straight "
-            f"from this host: {self._near} is this host's address by its own word. Behind a NAT, "
-            "inbound cannot be asked in this way"
-        )
+        text = f"the agent ran by ssh ({self._destination}) for the time of the run"
+        if not self._straight:
+            text += ", and ssh did not go straight there"
+        for own, seen in self.seen.items():
+            if own == self._near and self._straight:
+                continue
+            if seen:
+                text += f"; far sees {own} as {seen}, by where shots sent beforehand came from"
+            else:
+                text += f"; none of the shots sent beforehand showed as what far sees {own}"
+        return text
 
     async def _pipes(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         assert self._process is not None
@@ -206,7 +209,7 @@ class Shore:
                     if what == word:
                         return
                     if what == "from":
-                        self._seen = await self._direct(rest.split())
+                        await self._learn(rest.split())
                     elif what == "unfit":
                         self._unfit.append(rest)
                     elif what == "none":
@@ -238,10 +241,14 @@ class Shore:
             why = str(error)
         bundle.end(why)
 
-    async def _direct(self, words: list[str]) -> str:
-        """Near's address as far sees it, where ssh goes straight to the address that is tested."""
-        if len(words) != 4:
-            return ""
+    async def _learn(self, words: list[str]) -> None:
+        """``words``: what SSH_CONNECTION says at far. Is it said of near?"""
+        if len(words) == 4 and await self._is_straight():
+            self._straight = True
+            self.seen[self._near] = words[0].removeprefix("::ffff:")
+
+    async def _is_straight(self) -> bool:
+        """Does ssh go straight to the address that is tested?"""
         argv = [*self._ssh.command, "-G", self._destination]
         told = await asyncio.to_thread(
             subprocess.run, argv, stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -249,14 +256,13 @@ class Shore:
         config = dict(line.partition(" ")[::2] for line in told.stdout.splitlines())
         detour = [config.get(name, "none") for name in ("proxyjump", "proxycommand")]
         if told.returncode or detour != ["none", "none"]:
-            return ""
+            return False
         with contextlib.suppress(OSError):
             found = await asyncio.get_running_loop().getaddrinfo(
                 config.get("hostname", ""), None, type=socket.SOCK_STREAM
             )
-            if {place[4][0] for place in found} == {self._address.partition("%")[0]}:
-                return words[0].removeprefix("::ffff:")
-        return ""
+            return {place[4][0] for place in found} == {self._address.partition("%")[0]}
+        return False
 
     # -- why not -----------------------------------------------------------------------------
 

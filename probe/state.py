@@ -205,7 +205,7 @@ class Conduct(Drive):
                 behind_nat=self.evidence().near_behind_nat,
             )
         )
-        held = self._held()
+        held = self._held() or self._unplaced()
         if held:
             measurement.cause = held
             return
@@ -244,6 +244,15 @@ class Conduct(Drive):
                         "packets would keep the flow alive. Stop it while this measures"
                     )
         return ""
+
+    def _unplaced(self) -> str:
+        """By ssh through a jump host, far may not know where near's packets come from."""
+        if self.evidence().near_seen_as:
+            return ""
+        return (
+            "near's address in far's eyes is not known: ssh goes through another host, and of the "
+            "shots that are no part of the flow none reached far. Use --control tcp"
+        )
 
     # -- what came in --------------------------------------------------------------------------
 

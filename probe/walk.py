@@ -326,7 +326,7 @@ class Walk(Drive):
             self.reference(direction),
             everything.volleys,
             everything.sightings,
-            self._peer if outbound else self._seen_as,
+            self._peer if outbound else self._seen_as or self._near,
             super().evidence().interrupted,
         )
 

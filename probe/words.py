@@ -242,11 +242,30 @@ def mapped(evidence: Evidence) -> str:
     )
 
 
-def hidden(told: Sighting | None, evidence: Evidence) -> str:
+def hidden(check: Check, told: Sighting | None, evidence: Evidence) -> str:
     """Inbound-new towards a host behind NAT, tried all the same."""
+    seen_as = evidence.near_seen_as
+    sent = (s for s in evidence.sightings if (s.check, s.event) == (check.number, Event.LEFT))
+    if any(sighting.destination != seen_as for sighting in sent):
+        return (
+            f"near sits behind NAT (far sees it as {seen_as}), which was known only when outbound "
+            "had been asked: inbound was tried at near's own address, where nobody finds it"
+        )
     text = (
-        f"near sits behind NAT (far sees it as {evidence.near_seen_as}); tried at that address, a "
-        "new flow from far does not get in, as no NAT lets it unless a port is forwarded"
+        f"near sits behind NAT (far sees it as {seen_as}); tried at that address, a new flow from "
+        "far does not get in, as no NAT lets it unless a port is forwarded"
+    )
+    if told is None or told.icmp is None:
+        return text
+    what = describe(6 if ":" in told.icmp.sender else 4, told.icmp.type, told.icmp.code)
+    return f"{text} ({told.icmp.sender} answered: {what})"
+
+
+def unplaced(told: Sighting | None, evidence: Evidence) -> str:
+    """Inbound-new towards an address that is near's by its own word alone."""
+    text = (
+        f"it went to {evidence.near_address}, which is near's address by near's own word: no shot "
+        "reached far to bear it out, and behind a NAT far would have to use another one"
     )
     if told is None or told.icmp is None:
         return text

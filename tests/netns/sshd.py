@@ -1,4 +1,4 @@
-"""A real OpenSSH server in a lab's far host, with keys and configuration of its own."""
+"""A real OpenSSH server in a lab, with keys and configuration of its own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from probe.lab import Lab
+from probe.lab import Lab, module
 from probe.lab_janitor import NETNS_DIRECTORY
-from tests.netns.ends import wait_until
+from tests.netns.ends import Json, Running, Said, wait_until
+
+ROOT = Path(__file__).parent.parent.parent
 
 SERVER = """
 ListenAddress {address}
@@ -38,21 +40,24 @@ PRIVATE = (
 
 
 class Sshd:
-    def __init__(self, lab: Lab) -> None:
-        self.home = home = lab.directory / "ssh"
+    """``where``: "far", or "fw" for a host that one jumps from. ``settings``: of its own."""
+
+    def __init__(self, lab: Lab, where: str = "far", settings: str = "") -> None:
+        self.home = home = lab.directory / f"ssh-{where}"
         home.mkdir()
         for name in ("host", "user"):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)]
             subprocess.run(argv, check=True)
         shutil.copy(home / "user.pub", home / "authorized")
-        address = lab.far_address()
+        self.address = lab.far_address() if where == "far" else lab.gateway_address("near")
+        address = self.address
         (home / "known").write_text(f"{address} {(home / 'host.pub').read_text()}")
-        (home / "sshd_config").write_text(SERVER.format(address=address, home=home))
+        (home / "sshd_config").write_text(SERVER.format(address=address, home=home) + settings)
         (home / "config").write_text(CLIENT.format(home=home))
         script = PRIVATE.format(sshd="/usr/sbin/sshd", home=home)
         with (home / "log").open("wb") as log:
             self.process = lab.spawn(
-                "far",
+                where,
                 ["unshare", "--mount", "--", "sh", "-c", script],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -71,9 +76,41 @@ class Sshd:
             path for place in ("root", "var/lib", "var/tmp") for path in (root / place).iterdir()
         ]
 
+    def name(self, *lines: str) -> None:
+        """What the operator's ~/.ssh/config says besides."""
+        config = self.home / "config"
+        config.write_text("\n".join((*lines, config.read_text())))  # the first that says it
+
     @property
     def options(self) -> tuple[str, ...]:
         return "--control=ssh", f"--ssh-command=ssh -F {self.home / 'config'}"
+
+
+def built() -> None:
+    """The file that is copied there, of this tree."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "dist"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def start(lab: Lab, server: Sshd, *options: str, command: str = "run") -> Running:
+    argv = [*module("probe"), command, f"--peer={lab.far_address()}", *server.options, *options]
+    return Running(lab, "near", argv)
+
+
+def run(lab: Lab, server: Sshd, *options: str, command: str = "run") -> Said:
+    return start(lab, server, *options, command=command).end(60)
+
+
+def cells(found: Json) -> dict[tuple[object, ...], str]:
+    names = ("kind", "direction", "flow", "source_port")
+    return {tuple(c[name] for name in names): c["outcome"] for c in found["checks"]}
 
 
 def agents(lab: Lab) -> set[int]:

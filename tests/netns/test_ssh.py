@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from probe.lab import Lab, environment, module, start_agent, write_key
+from probe.lab import environment, module, start_agent, write_key
 from tests.netns.conftest import MakeLab
-from tests.netns.ends import Json, Running, Said, probe, result, wait_until
-from tests.netns.sshd import Sshd, agents
+from tests.netns.ends import probe, result, wait_until
+from tests.netns.sshd import ROOT, Sshd, agents, built, cells, run, start
 
 pytestmark = pytest.mark.netns
 
-ROOT = Path(__file__).parent.parent.parent
 RULES = """
 table inet lab {
     chain forward {
@@ -33,29 +32,7 @@ table inet lab {
 
 @pytest.fixture(scope="module", autouse=True)
 def _built() -> None:
-    done = subprocess.run(
-        ["make", "--no-print-directory", "dist"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def start(lab: Lab, server: Sshd, *options: str) -> Running:
-    argv = [*module("probe"), "run", f"--peer={lab.far_address()}", *server.options, *options]
-    return Running(lab, "near", argv)
-
-
-def run(lab: Lab, server: Sshd, *options: str) -> Said:
-    return start(lab, server, *options).end(60)
-
-
-def cells(found: Json) -> dict[tuple[object, ...], str]:
-    names = ("kind", "direction", "flow", "source_port")
-    return {tuple(c[name] for name in names): c["outcome"] for c in found["checks"]}
+    built()
 
 
 def test_verdicts_are_those_of_a_run_by_tcp_and_nothing_is_left(

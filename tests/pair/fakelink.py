@@ -100,6 +100,7 @@ class Link:
             far=Facts(),
             near_address=self.hosts[Side.NEAR].engine.local,
             far_address=self.hosts[Side.FAR].engine.local,
+            near_seen_as=self.hosts[Side.NEAR].engine.local,
         )
 
     # -- the link ------------------------------------------------------------------------------

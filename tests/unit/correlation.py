@@ -74,7 +74,7 @@ class Story:
             shot=shot,
             time=1000.0,
             source=NEAR if outbound else FAR,
-            destination=FAR if outbound else NEAR,
+            destination=FAR if outbound else NEAR if there else self.near_seen_as or NEAR,
             source_port=check.source_port,
             destination_port=check.destination_port,
         )

@@ -13,6 +13,7 @@ from probe.result import Expect, Outcome, Verdict
 from tests.unit.correlation import (
     FAR,
     IN,
+    NEAR,
     OUT,
     ROUTER,
     Story,
@@ -378,6 +379,41 @@ def test_a_near_host_behind_nat_cannot_be_asked_from_outside() -> None:
     assert told[1].outcome is told[2].outcome is Outcome.NOT_APPLICABLE
     assert f"far sees it as {ROUTER}" in told[1].cause
     assert more_shots(story.plan, story.evidence(), IN) == {}
+
+
+def test_where_near_is_in_fars_eyes_must_be_known_before_silence_is_a_drop() -> None:
+    story = esp_both_ways()
+    story.near_seen_as = ""
+    story.shots(1, 15)
+    told = story.tell()
+    assert told[1].outcome is Outcome.UNOBSERVED
+    assert "by near's own word" in told[1].cause
+    story.refuse(1, 1)
+    told = story.tell()
+    assert told[1].outcome is Outcome.UNOBSERVED
+    assert f"{ROUTER} answered" in told[1].cause
+    story.near_seen_as = NEAR  # as outbound has shown meanwhile
+    assert story.tell()[1].outcome is Outcome.REFUSED
+
+
+def test_what_comes_to_nears_own_address_shows_that_it_is_right() -> None:
+    story = Story(pair(1, "ah", IN), pair(3, "esp", IN))
+    story.near_seen_as = ""
+    story.shots(1, 3, arrived=3)
+    story.shots(3, 15)
+    told = story.tell()
+    assert told[1].outcome is Outcome.DELIVERED
+    assert told[3].outcome is Outcome.LOST
+
+
+def test_inbound_was_asked_at_the_wrong_address_where_the_nat_was_known_too_late() -> None:
+    story = kerberos(IN)
+    story.near_seen_as = ""
+    story.shots(1, 15)
+    story.near_seen_as = ROUTER
+    told = story.tell()
+    assert told[1].outcome is Outcome.NOT_APPLICABLE
+    assert "tried at near's own address" in told[1].cause
 
 
 def test_what_the_nat_answers_is_told_and_is_no_refusal_of_the_path() -> None:

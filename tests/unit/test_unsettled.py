@@ -25,7 +25,14 @@ def seen(at: Side, event: Event, *shots: int) -> list[Sighting]:
 
 def evidence(*sightings: Sighting) -> Evidence:
     """Inbound shots were ordered, and some of them seen."""
-    return Evidence(sightings, [Volley(INBOUND.number, 1, len(SHOTS))], Facts(), Facts())
+    return Evidence(
+        sightings,
+        [Volley(INBOUND.number, 1, len(SHOTS))],
+        Facts(),
+        Facts(),
+        near_seen_as="10.0.0.1",
+        near_address="10.0.0.1",
+    )
 
 
 def inbound(evidence: Evidence) -> Conclusion:
