@@ -14,6 +14,7 @@ from probe.report import FORMS
 if TYPE_CHECKING:
     from probe.ssh import Ssh
 
+PORT = 5088
 DIRECTIONS = ("outbound", "inbound", "both")
 
 
@@ -131,25 +132,37 @@ def hops(text: str) -> int:
     return int(number(text, 1, 64, "a number", int))
 
 
+def command(text: str) -> tuple[str, ...]:
+    import shlex
+
+    try:
+        return tuple(shlex.split(text)) or ("ssh",)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+
+
 def add_peer(parser: argparse.ArgumentParser) -> None:
     """The far host, and how to talk to its agent."""
     add_host(parser)
     add = parser.add_argument
-    add("--port", type=port, default=5088, help="the agent's port (default: 5088)")
+    add("--port", type=port, default=PORT, help=f"the agent's port (default: {PORT})")
     add(
         "--control",
         choices=("auto", "tcp", "inband", "ssh"),
-        default="auto",
-        help="how to talk to the agent: by TCP, in packets of the tested kinds, or (auto) the "
-        "second where the first fails; ssh starts one there for the time of the run",
+        help="how to talk to the agent: by TCP, in packets of the tested kinds, or (auto, the "
+        "default) the second where the first fails; ssh starts one there for the time of the run",
     )
-    add("--ssh", metavar="DEST", help="with --control ssh: where ssh goes (default: root@HOST)")
-    add("--ssh-file", metavar="FILE", help="what it copies there (default: what make dist makes)")
+    add("--ssh", metavar="DEST", help="--control ssh, and where ssh goes (default: root@HOST)")
+    add(
+        "--ssh-file",
+        metavar="FILE",
+        help="--control ssh, and what it copies there (default: what make dist makes)",
+    )
     add(
         "--ssh-command",
-        default="ssh",
+        type=command,
         metavar="CMD",
-        help="the ssh to use, with options, as in 'ssh -F FILE' (default: ssh)",
+        help="--control ssh, and the ssh to use, with options, as in 'ssh -F FILE' (default: ssh)",
     )
     add(
         "--code",
@@ -172,13 +185,34 @@ def add_host(parser: argparse.ArgumentParser) -> None:
 
 def ssh(options: argparse.Namespace) -> Ssh:
     """How the agent is started with ``--control ssh``."""
-    import shlex
     from pathlib import Path
 
     from probe.ssh import Ssh
 
     file = Path(options.ssh_file) if options.ssh_file else None
-    return Ssh(options.ssh or "", file, tuple(shlex.split(options.ssh_command)) or ("ssh",))
+    return Ssh(options.ssh or "", file, options.ssh_command or ("ssh",))
+
+
+def settle(options: argparse.Namespace) -> str:
+    """Whose options say how ssh goes wants ssh. Returns what is wrong with that, or ""."""
+    if not hasattr(options, "ssh_command"):
+        return ""
+    asked = [
+        f"--{name.replace('_', '-')}"
+        for name in ("ssh", "ssh_file", "ssh_command")
+        if getattr(options, name) is not None
+    ]
+    options.control = options.control or ("ssh" if asked else "auto")
+    if options.control != "ssh":
+        return f"{asked[0]} is for --control ssh, not {options.control}" if asked else ""
+    if options.code is not None:
+        return "--code: the agent that ssh starts needs no key; leave it out"
+    if options.port != PORT:
+        return (
+            f"--port {options.port} is the agent's, and one that ssh starts has none. Ssh's own: "
+            f"--ssh-command 'ssh -p {options.port}', or Port in ~/.ssh/config"
+        )
+    return ""
 
 
 def add_reports(parser: argparse.ArgumentParser, without: Container[str] = ()) -> None:

@@ -15,6 +15,7 @@ from importlib import import_module
 from agent import __version__
 from agent.arguments import Parser
 from probe import output
+from probe.arguments import settle
 from probe.commands import NAMES
 
 EPILOG = """\
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output.prepare()
     try:
         options = parser().parse_args(arguments)
+        if wrong := settle(options):
+            return output.fail(output.WRONG, wrong)
         command: Callable[[argparse.Namespace], int] = options.command
         return command(options)
     except KeyboardInterrupt:
