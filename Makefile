@@ -23,7 +23,7 @@ TEST_PACKAGES := chromium dbus faketime firewalld fish fonts-dejavu-core ike-sca
 	krb5-admin-server krb5-kdc krb5-user libcap2-bin libstrongswan-standard-plugins man-db \
 	openssh-server poppler-utils \
 	prometheus samba-ad-dc samba-ad-provision strace strongswan-charon strongswan-swanctl systemd \
-	tshark ufw zsh
+	tcsh tshark ufw zsh
 # Unpacked only: to Debian, libreswan and strongSwan exclude each other.
 LIBRESWAN := .venv/libreswan
 EXAMPLES ?= 3000

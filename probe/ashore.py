@@ -1,8 +1,8 @@
 """What near has the far host's Python do first, by ssh: take the program in, and become it.
 
-It is sent as text and imports nothing of ours; an older Python must come as far as to say what it
-is. The file is put in memory, and on no disk: it is gone when the last process that has it is,
-however that ends.
+It is sent as text and imports nothing of ours; any Python 3 must come as far as to say what it is
+(hence no f-strings). The file is put in memory, and on no disk: it is gone when the last process
+that has it is, however that ends.
 
     python -c TEXT MADE_FOR OCTETS WORDS…       WORDS: the agent's arguments
 """
@@ -25,7 +25,7 @@ def here() -> str:
 
 def main(made_for: str, octets: str, *words: str) -> int:
     if made_for != here():
-        os.write(1, f"ipsec-probe unfit {here()}\n".encode())
+        os.write(1, b"ipsec-probe unfit " + here().encode() + b"\n")
         return 99
     if octets == "check":
         return 0
@@ -42,7 +42,7 @@ def main(made_for: str, octets: str, *words: str) -> int:
             return 97
         missing -= os.write(place, data)
     signal.alarm(0)
-    file = f"/proc/self/fd/{place}"
+    file = "/proc/self/fd/" + str(place)
     os.execv(sys.executable, [sys.executable, "-I", "-S", file, "agent", *words])
     raise AssertionError
 

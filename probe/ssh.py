@@ -7,8 +7,8 @@ however it does, the agent over there reads the end of its standard input and en
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-import json
 import os
 import pkgutil
 import re
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.strands import Bundle, Strand
+from agent.strands import Bundle, Strand, StrandError
 from probe.dial import LinkError
 
 AGENT = "the agent that ssh started"
@@ -42,10 +42,12 @@ _SETTINGS = (
 )
 OPTIONS = ("-T", "-x", "-a", *(f"-o{setting}" for setting in _SETTINGS))
 FILE = "ipsec-probe.pyz"
+LOGIN_FILES = "a file that the shell reads at login (~/.bashrc, ~/.cshrc)"
+OLDEST = (3, 11)  # Python that the agent can do with
 _MADE_FOR = re.compile(r'^MADE_FOR = "(.*?)"', re.MULTILINE)
 
-# $1 the text of probe.ashore, $2 what the file is made for, $3 its octets. One line, without quotes
-# of the kind that go around it: whatever shell it is that the far host's user has.
+# $1 the text of probe.ashore, $2 what the file is made for, $3 its octets. One line, and neither a
+# backslash (fish), an exclamation mark (csh) nor a quote of the kind that goes around it.
 SCRIPT = (
     'echo "ipsec-probe from $SSH_CONNECTION"; r=; [ "$(id -u)" -eq 0 ] || r="sudo -n"; '
     "for p in {pythons}; do "
@@ -99,7 +101,8 @@ def _made_for(place: Path) -> str:
 
 def far_command(made_for: str, octets: int) -> str:
     """What the far host's shell is asked to do."""
-    text = f"exec({json.dumps((pkgutil.get_data('probe', 'ashore.py') or b'').decode())})"
+    source = base64.b64encode(pkgutil.get_data("probe", "ashore.py") or b"").decode()
+    text = f'exec(__import__("base64").b64decode("{source}"))'
     own = f"python{made_for.split()[1]}"
     script = SCRIPT.format(pythons=f"{own} python3")
     words = [script, "sh", text, made_for, str(octets), str(SILENCE)]
@@ -217,9 +220,14 @@ class Shore:
                     elif what == "not-root":
                         raise LinkError(self._no_root())
         except TimeoutError:
-            raise LinkError(f"ssh {self._destination} said nothing for {seconds:g} s") from None
+            raise LinkError(
+                f"ssh {self._destination} did not come to start the agent within {seconds:g} s: "
+                f"does it ask for something, or does {LOGIN_FILES} over there wait for input?"
+            ) from None
         except ValueError:
-            raise LinkError(f"what {self._destination} prints at login is no text") from None
+            raise LinkError(
+                f"what {self._destination} prints at login is no text: look at {LOGIN_FILES} there"
+            ) from None
         raise LinkError(await self._why())
 
     async def _copy(
@@ -237,6 +245,11 @@ class Shore:
         try:
             await bundle.read()
             why = await self._why()
+        except StrandError:
+            why = (
+                f"something over there prints between the agent's messages: does {LOGIN_FILES} of "
+                "that user start a program that goes on printing?"
+            )
         except OSError as error:
             why = str(error)
         bundle.end(why)
@@ -307,10 +320,16 @@ class Shore:
                 f"ssh {self._destination}: there is no Python on the far host. The agent needs "
                 f"{made_for}"
             )
+        there = sorted(set(self._unfit))
+        has = f"ssh {self._destination}: the far host has {' and '.join(there)}"
+        if max(map(_version, there)) < OLDEST:
+            return (
+                f"{has}, and the agent needs Python {OLDEST[0]}.{OLDEST[1]} or later (the file to "
+                f"copy is made for {made_for}). Install one there, or use another host"
+            )
         return (
-            f"ssh {self._destination}: the far host has {' and '.join(sorted(set(self._unfit)))}, "
-            f"and the file to copy is made for {made_for}. Make one on such a host (make dist) and "
-            "name it with --ssh-file"
+            f"{has}, and the file to copy is made for {made_for}. Make one on such a host (make "
+            "dist) and name it with --ssh-file"
         )
 
     def close(self) -> None:
@@ -334,6 +353,12 @@ class Shore:
             except subprocess.TimeoutExpired:
                 end()
         process.wait()
+
+
+def _version(python: str) -> tuple[int, ...]:
+    """Of ``cpython 3.11 Linux …``; none where it is not like that."""
+    found = re.match(r"\S+ (\d+)\.(\d+) ", python)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def _terminal() -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from probe.lab import Lab, module
 from probe.lab_janitor import NETNS_DIRECTORY
@@ -31,20 +33,37 @@ Host *
     UserKnownHostsFile {home}/known
     GlobalKnownHostsFile /dev/null
 """
-# It wants /run/sshd, which is nobody's business outside; and the places where something could be
-# left are empty at the start.
+# It wants /run/sshd, which is nobody's business outside; the places where something could be left
+# are empty at the start; and whoever logs in is what etc/ in its home says.
 PRIVATE = (
     "for place in /run /root /var/lib /var/tmp; do mount -t tmpfs none $place || exit; done; "
-    "mkdir /run/sshd && exec {sshd} -D -e -f {home}/sshd_config"
+    "for file in $(ls {home}/etc); do mount --bind {home}/etc/$file /etc/$file || exit; done; "
+    "cp -r {home}/skel/. /root && mkdir /run/sshd && exec {sshd} -D -e -f {home}/sshd_config"
 )
 
 
 class Sshd:
-    """``where``: "far", or "fw" for a host that one jumps from. ``settings``: of its own."""
+    """``where``: "far", or "fw" for a host that one jumps from. ``settings``: of its own.
 
-    def __init__(self, lab: Lab, where: str = "far", settings: str = "") -> None:
+    ``etc``, ``skel``: what is in files of /etc there, and at the start in root's home.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        where: str = "far",
+        settings: str = "",
+        etc: Mapping[str, str] = MappingProxyType({}),
+        skel: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.home = home = lab.directory / f"ssh-{where}"
         home.mkdir()
+        for name, files in (("etc", etc), ("skel", skel)):
+            (home / name).mkdir()
+            for file, text in files.items():
+                place = home / name / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(text)
         for name in ("host", "user"):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)]
             subprocess.run(argv, check=True)
@@ -84,6 +103,13 @@ class Sshd:
     @property
     def options(self) -> tuple[str, ...]:
         return "--control=ssh", f"--ssh-command=ssh -F {self.home / 'config'}"
+
+
+def with_shell(shell: str) -> str:
+    """This host's /etc/passwd, but for root's shell."""
+    lines = Path("/etc/passwd").read_text().splitlines()
+    others = (line for line in lines if not line.startswith("root:"))
+    return "\n".join((f"root:x:0:0:root:/root:{shell}", *others, ""))
 
 
 def built() -> None:

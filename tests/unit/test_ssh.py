@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
 import subprocess
 import sys
 import zipfile
@@ -11,7 +13,8 @@ import pytest
 
 from probe import ssh
 from probe.ashore import here
-from probe.ssh import NoFile, far_command, find_file
+from probe.dial import LinkError
+from probe.ssh import NoFile, Shore, Ssh, far_command, find_file
 
 
 def pyz(place: Path, main: str) -> Path:
@@ -64,5 +67,64 @@ def test_a_python_that_does_not_fit_says_what_it_is(tmp_path: Path) -> None:
     assert said[-1] == "ipsec-probe none"
 
 
+def test_any_python_3_says_what_it_is() -> None:
+    text = (Path(ssh.__file__).parent / "ashore.py").read_text()
+    assert not [
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.JoinedStr | ast.NamedExpr)
+    ]
+
+
+def fails(tmp_path: Path, script: str) -> str:
+    """What is said where ``ssh`` is that."""
+    program = tmp_path / "ssh"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    file = pyz(tmp_path / "a.pyz", 'MADE_FOR = "cpython 3.11 Linux x86_64 gnu"\n')
+    shore = Shore(Ssh("castle", file, (str(program),)), "10.0.0.1", "10.0.0.5", "far")
+
+    async def start() -> None:
+        try:
+            await shore.start(lambda _text, _share: None)
+        finally:
+            shore.close()
+
+    with pytest.raises(LinkError) as told:
+        asyncio.run(start())
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("python", "word"),
+    [
+        ("cpython 3.9 Linux x86_64 gnu", "needs Python 3.11 or later"),
+        ("cpython 3.13 Linux x86_64 gnu", "Make one on such a host"),
+        ("cpython 3.11 Linux aarch64 gnu", "Make one on such a host"),
+        ("cpython 3.12 Linux x86_64 musl", "Make one on such a host"),
+        ("what", "needs Python 3.11 or later"),
+    ],
+)
+def test_another_python_over_there(tmp_path: Path, python: str, word: str) -> None:
+    said = fails(tmp_path, f"echo ipsec-probe unfit {python}; echo ipsec-probe none")
+    assert f"the far host has {python}" in said
+    assert word in said
+
+
+def test_no_python_over_there(tmp_path: Path) -> None:
+    said = fails(tmp_path, "echo ipsec-probe none")
+    assert "no Python on the far host. The agent needs cpython 3.11" in said
+
+
+def test_a_login_that_waits_for_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "LOGIN_SECONDS", 0.3)
+    assert "wait for input?" in fails(tmp_path, "echo Welcome; read answer")
+
+
+def test_a_login_that_prints_without_end(tmp_path: Path) -> None:
+    assert "prints at login is no text" in fails(tmp_path, "exec cat /dev/zero")
+
+
 def test_the_command_is_one_line_that_every_shell_takes() -> None:
-    assert "\n" not in far_command(here(), 1)
+    command = far_command(here(), 1)
+    assert not set("\n\\!") & set(command)
+    assert command.count("'") % 2 == 0
+    assert '"\'"' not in command  # no quote within quotes
