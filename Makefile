@@ -22,8 +22,8 @@ FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 TEST_PACKAGES := chromium dbus faketime firewalld fish fonts-dejavu-core ike-scan iptables \
 	krb5-admin-server krb5-kdc krb5-user libcap2-bin libstrongswan-standard-plugins man-db \
 	openssh-server poppler-utils \
-	prometheus samba-ad-dc samba-ad-provision strace strongswan-charon strongswan-swanctl systemd \
-	tcsh tshark ufw zsh
+	prometheus samba-ad-dc samba-ad-provision strace strongswan-charon strongswan-swanctl sudo \
+	systemd tcsh tshark ufw zsh
 # Unpacked only: to Debian, libreswan and strongSwan exclude each other.
 LIBRESWAN := .venv/libreswan
 EXAMPLES ?= 3000

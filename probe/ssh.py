@@ -301,17 +301,20 @@ class Shore:
             )
         if "sudo:" in text:
             return self._no_root()
-        last = self._complaints.decode(errors="replace").strip().splitlines()[-1:]
-        said = f" ({last[0]})" if last else ""
+        said = self._last_words()
         if self._bundle is not None:
             return f"ssh to the far host ended{said}"
         return f"{where} brought no agent{said}. Check that `{where} true` works here"
 
+    def _last_words(self) -> str:
+        last = self._complaints.decode(errors="replace").strip().splitlines()[-1:]
+        return f" ({last[0].strip()})" if last else ""
+
     def _no_root(self) -> str:
         return (
             f"ssh {self._destination}: the agent needs root there, and `sudo -n` gives it to this "
-            "user only with a password, or not at all. Log in as root (--ssh root@HOST), or allow "
-            "this user sudo without a password"
+            f"user only with a password, or not at all{self._last_words()}. Log in as root (--ssh "
+            "root@HOST), or allow this user sudo without a password"
         )
 
     def _no_python(self, made_for: str) -> str:

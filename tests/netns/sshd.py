@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 SERVER = """
 ListenAddress {address}
 HostKey {home}/host
-AuthorizedKeysFile {home}/authorized
+AuthorizedKeysFile /run/keys/authorized
 PidFile {home}/pid
 StrictModes no
 PasswordAuthentication no
@@ -38,7 +38,8 @@ Host *
 PRIVATE = (
     "for place in /run /root /var/lib /var/tmp; do mount -t tmpfs none $place || exit; done; "
     "for file in $(ls {home}/etc); do mount --bind {home}/etc/$file /etc/$file || exit; done; "
-    "cp -r {home}/skel/. /root && mkdir /run/sshd && exec {sshd} -D -e -f {home}/sshd_config"
+    "cp -r {home}/skel/. /root && mkdir /run/sshd /run/keys && "
+    "mount --bind {home}/keys /run/keys && exec {sshd} -D -e -f {home}/sshd_config"
 )
 
 
@@ -67,7 +68,9 @@ class Sshd:
         for name in ("host", "user"):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(home / name)]
             subprocess.run(argv, check=True)
-        shutil.copy(home / "user.pub", home / "authorized")
+        self.authorized = home / "keys" / "authorized"  # whoever logs in may read it
+        self.authorized.parent.mkdir()
+        shutil.copy(home / "user.pub", self.authorized)
         self.address = lab.far_address() if where == "far" else lab.gateway_address("near")
         address = self.address
         (home / "known").write_text(f"{address} {(home / 'host.pub').read_text()}")
@@ -107,9 +110,23 @@ class Sshd:
 
 def with_shell(shell: str) -> str:
     """This host's /etc/passwd, but for root's shell."""
-    lines = Path("/etc/passwd").read_text().splitlines()
-    others = (line for line in lines if not line.startswith("root:"))
-    return "\n".join((f"root:x:0:0:root:/root:{shell}", *others, ""))
+    return _with("passwd", "root", f"x:0:0:root:/root:{shell}")
+
+
+def with_user(name: str, sudoers: str) -> dict[str, str]:
+    """Files of /etc that know one more user, without a password, and what he may do by sudo."""
+    return {
+        "passwd": _with("passwd", name, "x:4321:4321::/:/bin/sh"),
+        "group": _with("group", name, "x:4321:"),
+        "shadow": "".join(f"{who}:*:19000:0:99999:7:::\n" for who in ("root", name)),
+        "sudoers": f"Defaults use_pty\n{sudoers}\n",  # as Debian ships it
+    }
+
+
+def _with(file: str, name: str, rest: str) -> str:
+    lines = Path("/etc", file).read_text().splitlines()
+    others = (line for line in lines if not line.startswith(f"{name}:"))
+    return "\n".join((f"{name}:{rest}", *others, ""))
 
 
 def built() -> None:

@@ -13,7 +13,7 @@ import pytest
 from probe.lab import environment, module, start_agent, write_key
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import probe, result, wait_until
-from tests.netns.sshd import ROOT, Sshd, agents, built, cells, run, start
+from tests.netns.sshd import ROOT, Sshd, agents, built, cells, run, start, with_user
 
 pytestmark = pytest.mark.netns
 
@@ -137,7 +137,7 @@ def test_each_way_to_fail_has_its_own_sentence(make_lab: MakeLab, tmp_path: Path
         machine = os.uname().machine
         new.writestr("__main__.py", text.replace(machine, "vax"))
     fails("is made for cpython", f"--ssh-file={other}")
-    own = server.home / "authorized"
+    own = server.authorized
     granted = own.read_text()
     own.write_text(f'command="env PATH=/nowhere /bin/sh -c \\"$SSH_ORIGINAL_COMMAND\\"" {granted}')
     fails("no agent", "--only=esp")
@@ -158,6 +158,34 @@ def test_each_way_to_fail_has_its_own_sentence(make_lab: MakeLab, tmp_path: Path
     server.process.terminate()
     server.process.wait()
     fails("Connection refused")
+
+
+def test_who_is_not_root_becomes_it_by_sudo(make_lab: MakeLab) -> None:
+    lab = make_lab(None)
+    server = Sshd(lab, etc=with_user("op", "op ALL=(root) NOPASSWD: ALL"))
+    to = f"--ssh=op@{lab.far_address()}"
+    said = run(lab, server, to, "--json=-")
+    assert result(said)["complete"], said.err
+    assert said.code == 0
+    wait_until(lambda: not agents(lab), "the agent gone")
+    near = start(lab, server, to, "--timeout=20", "--scenario=nat-t")
+    wait_until(lambda: any(_serves(pid) for pid in agents(lab)), "the agent")
+    near.process.kill()
+    wait_until(lambda: not agents(lab), "the agent gone with near", 20)
+    near.process.communicate()
+    assert not server.left()
+
+
+@pytest.mark.parametrize("sudoers", ["op ALL=(root) ALL", "# nothing for op"])
+def test_sudo_that_wants_a_password_is_told_with_what_to_do(
+    make_lab: MakeLab, sudoers: str
+) -> None:
+    lab = make_lab(None)
+    server = Sshd(lab, etc=with_user("op", sudoers))
+    said = run(lab, server, f"--ssh=op@{lab.far_address()}")
+    assert said.code == 3
+    assert "Log in as root (--ssh root@HOST), or allow this user sudo without" in said.words
+    assert "a password is required" in said.words
 
 
 @pytest.mark.parametrize("octets", [b"", b"what is this\n", None])
