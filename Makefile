@@ -2,7 +2,7 @@
 # The rest is fetched on first use: nftables from the distribution, Python packages into .venv.
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench fuzz soak dist man clean root nft peers namespaces masked
+.PHONY: help demo test check lint bench fuzz soak dist man clean root nft peers namespaces masked
 
 export PATH := $(PATH):/usr/sbin:/sbin# a plain `su` leaves nft's directory out
 
@@ -17,6 +17,9 @@ endif
 
 BIN := .venv/bin
 READY := .venv/ready
+# A file of tests at a time to each worker. What sends packets mostly waits: two of them to a core.
+WORKERS ?= $(shell expr 2 '*' $$(nproc))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
 TEST_PACKAGES := chromium dbus faketime firewalld fish fonts-dejavu-core ike-scan iptables \
@@ -34,6 +37,7 @@ help:
 	@echo "make demo    a real verdict table, through a real firewall, on this one machine (root)"
 	@echo "make test    all tests, the ones with real packets included (root)"
 	@echo "make check   format, lint, types and the fast tests"
+	@echo "make lint    the first three of these"
 	@echo "make bench   how fast it is, as ratios (root)"
 	@echo "make fuzz    the fuzz tests, with EXAMPLES as their measure ($(EXAMPLES), a quarter of an"
 	@echo "             hour; make check takes 100)"
@@ -51,13 +55,15 @@ demo: root nft $(READY)
 	echo; echo "(exit code $$code: 0 is all as expected, 1 is not; this firewall lacks a rule)"
 
 test: root nft peers namespaces $(READY)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
-check: $(READY)
+check: lint
+	$(PYTEST) -q $(FAST)
+
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q $(FAST)
 
 bench: root nft namespaces $(READY)
 	$(BIN)/python tests/bench.py

@@ -108,7 +108,7 @@ def _start(tree: Path) -> None:
 
 
 def _pack(tree: Path, target: Path) -> None:
-    beside = target.with_suffix(".new")
+    beside = target.with_suffix(f".{os.getpid()}")  # who makes it at the same time has another
     with beside.open("wb") as file:
         file.write(b"#!/usr/bin/env python%d.%d\n" % sys.version_info[:2])
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
