@@ -327,7 +327,7 @@ class Walk(Drive):
             everything.volleys,
             everything.sightings,
             self._peer if outbound else self._seen_as or self._near,
-            super().evidence().interrupted,
+            everything.interrupted,
         )
 
     def ways(self) -> tuple[Way, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ import pytest
 
 from probe.lab import environment, module, start_agent, write_key
 from tests.netns.chain import Chain
-from tests.netns.ends import wait_until
+from tests.netns.ends import Watch, wait_until
 
 pytestmark = pytest.mark.netns
 
@@ -367,7 +366,8 @@ def test_an_end_that_loses_its_link_for_a_while_blames_no_hop(where: str) -> Non
 
 def test_an_interrupted_walk_shows_what_it_has() -> None:
     with Walking(Setting(1, 1, 4, "meta l4proto esp drop", ("--kind=esp",))) as walking:
-        time.sleep(2.0)
+        watch = Watch(walking.lab)
+        wait_until(lambda: watch.count("near"), "the first shot")
         walking.process.send_signal(signal.SIGINT)
         code, found, table = walking.end()
     assert code == 130
