@@ -249,10 +249,11 @@ class Engine:
             tag = self._known.first_fragment(packet, event.outgoing)
             return self._note(Reading(tag), packet, where, event.time, "fragment") if tag else []
         reading = self._known.read(packet, event.outgoing)
-        if reading is None and not event.outgoing:
+        begins = reading is None and self._known.first_fragment(packet, event.outgoing) is not None
+        if begins and not event.outgoing:
             reading = self._known.damaged(packet)
         if reading is None:
-            answer = self._known.answer_of_others(packet, event.outgoing)
+            answer = self._known.answer_of_others(packet, event.outgoing) if begins else None
             if answer is not None:
                 said = self._known.heard(answer, packet.payload)
                 self._strangers += not said.says
@@ -321,7 +322,6 @@ class Engine:
         """Not ours. Between the same two hosts it may have opened the way for a check."""
         if not outgoing:
             self._strangers += not is_housekeeping(packet)
-        if not outgoing and not self._known.is_others(packet.source):
             self.nameless.update(self._known.nameless(packet))
         self.crossed.stranger(packet, outgoing)
 

@@ -221,6 +221,10 @@ class Recogniser:
 
     def nameless(self, packet: Packet) -> list[int]:
         """The checks that a packet may be a shot of, had a NAT given it another source port."""
+        if packet.protocol != TCP and not is_keepalive(packet.payload):
+            return []
+        if self.is_others(packet.source):
+            return []
         return [
             check.number
             for check in self.checks.values()
@@ -228,7 +232,6 @@ class Recogniser:
             and not self.originates(check)
             and check.destination_port == packet.destination_port
             and self.codecs[check.kind].protocol(check.family) == packet.protocol
-            and (packet.protocol == TCP or is_keepalive(packet.payload))
             and (self.codecs[check.kind].stream or not self.codecs[check.kind].tagged)
         ]
 
