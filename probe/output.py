@@ -62,8 +62,15 @@ def fail(code: int, text: object) -> int:
     return code
 
 
+ASIDE = -1.0
+
+
 def progress(stack: ExitStack) -> Callable[[str, float], None]:
-    """A bar on a terminal, silence elsewhere."""
+    """A bar on a terminal, silence elsewhere.
+
+    A share of ASIDE: another program may ask something there, until more is told. The text is then
+    a few letters, so that what is asked covers them.
+    """
     if not sys.stderr.isatty():
         return lambda _text, _share: None
     from rich.console import Console
@@ -78,7 +85,17 @@ def progress(stack: ExitStack) -> Callable[[str, float], None]:
     )
     stack.enter_context(bar)
     task = bar.add_task("", total=1.0)
-    return lambda text, share: bar.update(task, description=text, completed=share)
+
+    def tell(text: str, share: float) -> None:
+        if share == ASIDE:
+            bar.stop()
+            sys.stderr.write(f"{text}\r")
+            sys.stderr.flush()
+            return
+        bar.start()
+        bar.update(task, description=text, completed=share)
+
+    return tell
 
 
 def write(path: str, content: str | bytes) -> bool:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from agent.strands import Bundle, Strand, StrandError
 from probe.dial import LinkError
+from probe.output import ASIDE
 
 AGENT = "the agent that ssh started"
 SILENCE = 120  # seconds without a word after which the agent ends by itself
@@ -127,6 +128,7 @@ class Shore:
         # where ssh goes straight.
         self.seen: dict[str, str] = {}
         self._straight = False
+        self._asks = False  # at a terminal, where ssh wants to know something
 
     async def start(self, progress: Callable[[str, float], None]) -> None:
         """LinkError says why there is no agent, and what to do."""
@@ -140,9 +142,10 @@ class Shore:
         if self._destination.startswith("-"):
             raise LinkError(f"{self._destination} is no destination for ssh")
         data = file.read_bytes()
-        batch = [] if _terminal() else ["-o", "BatchMode=yes"]
+        self._asks = _terminal()
+        batch = [] if self._asks else ["-o", "BatchMode=yes"]
         argv = [program, *self._ssh.command[1:], *OPTIONS, *batch, self._destination]
-        progress(f"ssh {self._destination}", 0.0)
+        progress("ssh …", ASIDE)
         # Ctrl-C in a terminal is for us: what is under way is then ended in good order.
         self._process = subprocess.Popen(
             ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *argv, far_command(made_for, len(data))],
@@ -151,7 +154,10 @@ class Shore:
             stderr=subprocess.PIPE,
         )
         reader, writer = await self._pipes()
-        await self._wait_for(reader, "send", made_for, LOGIN_SECONDS)
+        try:
+            await self._wait_for(reader, "send", made_for, LOGIN_SECONDS)
+        finally:
+            progress(f"ssh {self._destination}", 0.0)
         await self._copy(writer, data, progress)
         await self._wait_for(reader, "ready", made_for, START_SECONDS)
         self._bundle = Bundle(reader, writer)
@@ -284,6 +290,8 @@ class Shore:
         await asyncio.sleep(0.1)  # its last words may be under way
         text = " ".join(self._complaints.decode(errors="replace").split())
         where = f"ssh {self._destination}"
+        by_hand = shlex.join((*self._ssh.command, self._destination))
+        nobody = "" if self._asks else ", and nobody could be asked for a password or a passphrase"
         if "IDENTIFICATION HAS CHANGED" in text:
             return (
                 f"{where}: the host has another key than the one that is known here. Find out why "
@@ -292,19 +300,19 @@ class Shore:
         if "Host key verification failed" in text:
             return (
                 f"{where}: this host does not know the far host's key yet. Log in once by hand "
-                f"({where}), compare the fingerprint, and try again"
+                f"({by_hand}), compare the fingerprint, and try again"
             )
         if "Permission denied (" in text:
             return (
-                f"{where}: permission denied. Check that `{where} true` works here; name another "
-                "user or host with --ssh USER@HOST"
+                f"{where}: permission denied{nobody}. Check that `{by_hand} true` works here; name "
+                "another user or host with --ssh USER@HOST"
             )
         if "sudo:" in text:
             return self._no_root()
         said = self._last_words()
         if self._bundle is not None:
             return f"ssh to the far host ended{said}"
-        return f"{where} brought no agent{said}. Check that `{where} true` works here"
+        return f"{where} brought no agent{said}. Check that `{by_hand} true` works here"
 
     def _last_words(self) -> str:
         last = self._complaints.decode(errors="replace").strip().splitlines()[-1:]

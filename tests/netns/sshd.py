@@ -103,6 +103,11 @@ class Sshd:
         config = self.home / "config"
         config.write_text("\n".join((*lines, config.read_text())))  # the first that says it
 
+    def encrypt(self, phrase: str) -> None:
+        """The user's key is then of no use without it."""
+        argv = ["ssh-keygen", "-q", "-p", "-P", "", "-N", phrase, "-f", str(self.home / "user")]
+        subprocess.run(argv, check=True)
+
     @property
     def options(self) -> tuple[str, ...]:
         return "--control=ssh", f"--ssh-command=ssh -F {self.home / 'config'}"
@@ -144,7 +149,8 @@ def built() -> None:
 
 def start(lab: Lab, server: Sshd, *options: str, command: str = "run") -> Running:
     argv = [*module("probe"), command, f"--peer={lab.far_address()}", *server.options, *options]
-    return Running(lab, "near", argv)
+    # Away from the terminal of whoever runs the tests: ssh would ask him.
+    return Running(lab, "near", argv, prefix=["setsid"])
 
 
 def run(lab: Lab, server: Sshd, *options: str, command: str = "run") -> Said:
