@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from probe.lab import Lab, start_agent, write_key
 from tests.netns.conftest import MakeLab
-from tests.netns.ends import Json, outcomes, probe, result
-from tests.netns.sshd import Sshd, built, cells, run
+from tests.netns.ends import Json, outcomes, probe, result, wait_until
+from tests.netns.sshd import Sshd, agents, built, cells, run
 
 pytestmark = pytest.mark.netns
 
@@ -108,3 +110,46 @@ def test_where_nothing_reaches_far_inbound_silence_says_nothing(make_lab: MakeLa
 
 def named(check: Json) -> tuple[str, str]:
     return check["direction"], check["flow"]
+
+
+def test_ipv6_and_a_name_and_port_of_sshs_own(make_lab: MakeLab) -> None:
+    lab = make_lab("esp-missing", 6)
+    server = Sshd(lab, settings="Port 2222\n")
+    server.name("Host castle", f"    HostName {server.address}", "    Port 2222", "    User root")
+    lab.load("fw", 'insert rule inet lab forward iifname "near0" tcp dport 2222 accept')
+    said = run(lab, server, "--ssh=castle", "--json=-")
+    found = result(said)
+    assert found["complete"], said.err
+    assert "did not go straight" not in said.words
+    assert outcomes(found, direction="inbound", flow="new")["esp"] == {"lost"}
+    assert outcomes(found, direction="inbound", flow="new")["ike"] == {"delivered"}
+
+
+def test_state_and_trace_know_the_nat_through_a_jump_host(make_lab: MakeLab) -> None:
+    lab = make_lab(None)
+    server = jumping(lab)
+    lab.load("fw", MASQUERADE + FROM_NEAR % "")
+    options = "--ssh=castle", "--timeout=0.4", "--json=-"
+    state = run(lab, server, "--kind=esp", "--max=1", *options, command="state")
+    assert json.loads(state.out)["state"] == "reply-only", state.out + state.err
+    trace = run(lab, server, "--kind=esp", *options, command="trace")
+    assert trace.code == 0, trace.out + trace.err
+
+
+def test_what_is_unknown_of_near_is_no_closed_way_back(make_lab: MakeLab) -> None:
+    lab = make_lab(None)
+    server = jumping(lab)
+    lab.load("fw", MASQUERADE + FROM_NEAR % "meta l4proto esp")
+    said = run(lab, server, "--ssh=castle", "--kind=esp", "--max=1", command="state")
+    assert said.code == 3
+    assert "near's address in far's eyes is not known" in " ".join(said.out.split())
+
+
+def test_a_watch_lands_anew_for_each_round(make_lab: MakeLab) -> None:
+    lab = make_lab(None)
+    server = Sshd(lab)
+    options = "--only=kerberos-udp", "--every=0.1", "--rounds=2", "--jsonl=-"
+    said = run(lab, server, *options, command="watch")
+    assert said.code == 0, said.err
+    wait_until(lambda: not agents(lab), "the agents gone")
+    assert (server.home / "log").read_text().count("Accepted publickey") == 2
