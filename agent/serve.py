@@ -32,6 +32,7 @@ LATE = (
     "agent.wire.port",
     "concurrent.futures.thread",
     "cryptography.exceptions",
+    "cryptography.hazmat.primitives.asymmetric.x25519",
     "cryptography.hazmat.primitives.ciphers.aead",
     "difflib",
     "encodings.ascii",

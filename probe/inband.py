@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from agent.errors import AgentError
 from agent.inband.box import Shared
-from agent.inband.call import Call
+from agent.inband.call import STALE_SECONDS, Call
 from agent.inband.carriers import PORTS, Ridden
 from agent.inband.known import Known
 from agent.inband.session import Session
@@ -90,7 +91,8 @@ class _Calling:
         except OSError as error:
             self._held.close()
             raise AgentError(no_sockets(Side.NEAR, error)) from error
-        self._call = Call(self._shared, paths, self._near, loop.time(), secrets.token_bytes)
+        clocks = loop.time(), time.time()
+        self._call = Call(self._shared, paths, self._near, *clocks, secrets.token_bytes)
         try:
             while self._session is None and not self._call.given_up(loop.time()):
                 self._post.send(self._call.due(loop.time()))
@@ -149,9 +151,11 @@ class _Calling:
         kinds = in_words(dict.fromkeys((*HARMLESS, *FIXED), 1))
         words = (
             f"no agent with this key answered control messages that rode in {kinds}: see whether "
-            "probe-agent runs there, without --no-inband; `probe run --no-agent` asks what can be "
-            "told from this side alone, and `probe record` tests without any contact, at an hour "
-            "that both ends keep"
+            "probe-agent runs there, in this version and without --no-inband, and whether the two "
+            f"clocks are less than {STALE_SECONDS // 3600} hours apart: it is now "
+            f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC here; `probe run --no-agent` "
+            "asks what can be told from this side alone, and `probe record` tests without any "
+            "contact, at an hour that both ends keep"
         )
         if self._post.refused:
             words += f". This host itself refused to send some of them ({self._post.refused})"

@@ -13,16 +13,17 @@ of it is sans-IO; the sockets are in :mod:`agent.linux.post` and :mod:`agent.lin
 - :mod:`known`: which captured packets are control messages, and no shots.
 
 **The opening.** Near sends *openings*, sealed with the shared key, by all ways that it may use; far
-answers each with *challenges*; what near seals with the key that both salts give proves that it is
-there now. An opening that was seen before, whose MAC is wrong, or that is not for a key of far's,
-gets no answer at all; and until near has proved itself far sends at most ``door.FACTOR`` times the
-octets it got, to the address that they came from. A recorded opening therefore begins no run.
+answers each with *challenges*; what near seals with the key that both halves give proves that it is
+there now. An opening that was seen before or is hours old, whose MAC is wrong, or that is not for a
+key of far's, gets no answer at all; and until near has proved itself far sends at most
+``door.FACTOR`` times the octets it got, to the address that they came from. A recorded opening
+therefore begins no run.
 
 **The truth.** Control packets are traffic like any other: on ESP's tuple they open ESP. So both
 ends begin with flows of their own (a ping's identifier, a fresh port), which open nothing that a
 check asks about, and go on to fixed tuples only when no answer comes. Whatever travels there is in
 the flow ledger and in :class:`agent.model.Facts`, and a check on it is ``state-possible`` at best.
 
-What is sent under one shared key can be read by who gets hold of it later: unlike the TLS
-connection, this has no forward secrecy. A run's secret is worth nothing once the run is over.
+Each session has a secret of its own (X25519): who records one and gets hold of the shared key later
+reads that there was an opening, near's address in it, and nothing of the session.
 """

@@ -1,9 +1,12 @@
 """Boxes: what one control packet holds, encrypted and authenticated.
 
 ChaCha20-Poly1305 (RFC 8439) under keys that HMAC-SHA256 derives, with a label each, from the shared
-key; each direction has its own, so that a packet which comes back to its sender opens nothing. All
-boxes begin alike: ``marker (4) | session (4)``. The marker belongs to the shared key and to the end
-that sends: it is what the kernel's filter looks for, and ESP's SPI. Then come, in the clear, a
+key; each direction has its own, so that a packet which comes back to its sender opens nothing. Into
+a session's keys goes a secret of the two ends as well (X25519, RFC 7748), which is never sent: who
+gets the shared key later reads openings and challenges, and no session.
+
+All boxes begin alike: ``marker (4) | session (4)``. The marker belongs to the shared key and to the
+end that sends: it is what the kernel's filter looks for, and ESP's SPI. Then come, in the clear, a
 random nonce (12) in an *opening* or a *challenge* (session 0), a counter (8) in a session; and the
 sealed octets.
 
@@ -30,7 +33,7 @@ COUNTER = 8
 ICV = 16
 SMALLEST = 320  # octets of a box
 OPENING = bytes(SESSION)  # in place of a session
-SALT = 16
+PUBLIC = 32  # octets of a public key of X25519
 WINDOW = 2048  # counters that may come late
 
 _HEADER = MARKER + SESSION
@@ -43,7 +46,7 @@ def turned(marker: bytes) -> bytes:
 
 def derive(key: bytes, label: bytes) -> bytes:
     """32 octets."""
-    return hmac.digest(key, b"ipsec-probe in-band 1: " + label, hashlib.sha256)
+    return hmac.digest(key, b"ipsec-probe in-band 2: " + label, hashlib.sha256)
 
 
 def _cipher(key: bytes) -> ChaCha20Poly1305:
@@ -73,6 +76,26 @@ def _opened(key: bytes, nonce: bytes, sealed: bytes, header: bytes) -> bytes | N
         return _unfilled(_cipher(key).decrypt(nonce, sealed, header))
     except InvalidTag:
         return None
+
+
+class Ephemeral:
+    """One end's half of one session's secret (X25519, RFC 7748), to be forgotten once used."""
+
+    def __init__(self, drawn: bytes) -> None:
+        """``drawn``: 32 random octets."""
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+        self._private = X25519PrivateKey.from_private_bytes(drawn)
+        self.public = self._private.public_key().public_bytes_raw()
+
+    def agree(self, theirs: bytes) -> bytes | None:
+        """The secret, 32 octets; None where ``theirs`` gives everybody the same (RFC 7748, 6.1)."""
+        from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+        try:
+            return self._private.exchange(X25519PublicKey.from_public_bytes(theirs))
+        except ValueError:
+            return None
 
 
 class Shared:
@@ -105,8 +128,9 @@ class Shared:
         plain = _opened(self._keys[side], nonce, box[len(header) :], header)
         return None if plain is None else (plain, nonce)
 
-    def session(self, near_salt: bytes, far_salt: bytes) -> SessionKeys:
-        return SessionKeys(self._markers, derive(self._root, b"session " + near_salt + far_salt))
+    def session(self, near: bytes, far: bytes, agreed: bytes) -> SessionKeys:
+        """``near``, ``far``: their public keys; ``agreed``: what both have of them."""
+        return SessionKeys(self._markers, derive(self._root, b"session " + near + far + agreed))
 
 
 class SessionKeys:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from agent.inband.box import NONCE, SALT, Shared
+from agent.inband.box import NONCE, PUBLIC, Ephemeral, Shared
 from agent.inband.carriers import Ridden
 from agent.inband.session import Send, Session
 from agent.inband.ways import LARGEST, LAST, STAGES, Way
@@ -20,12 +20,14 @@ OPENING_LENGTH = 640  # octets, about: what far may answer is measured by it
 FIRST_SECONDS, STAGE_SECONDS, LAST_SECONDS = 1.4, 0.7, 2.2
 EVERY = 0.23  # seconds between two openings by one way
 PATIENCE = 0.8  # seconds after the last opening
+STALE_SECONDS = 7200  # between near's clock, in an opening, and far's own
 
 
 class Opening(msgspec.Struct, array_like=True, frozen=True):
     """Near's. ``near``: its own address, as it knows it; other than what far sees: a NAT."""
 
-    salt: bytes
+    public: bytes  # its half of the session's secret, which names the call as well
+    time: int  # seconds since 1970 by near's clock
     way: int
     level: int  # of fixed tuples that far may use
     near: str
@@ -35,8 +37,8 @@ class Opening(msgspec.Struct, array_like=True, frozen=True):
 class Challenge(msgspec.Struct, array_like=True, frozen=True):
     """Far's."""
 
-    near_salt: bytes
-    far_salt: bytes
+    near: bytes  # the public key of the opening
+    far: bytes  # far's own
     heard: int  # the way of the opening that this answers
     way: int
 
@@ -46,7 +48,9 @@ _challenges = msgspec.msgpack.Decoder(Challenge)
 
 
 class Call:
-    """``paths``: all ways of near's. ``draw(n)``: n random octets."""
+    """``paths``: all ways of near's. ``draw(n)``: n random octets. ``calendar``: ``now`` in seconds
+    since 1970.
+    """
 
     def __init__(
         self,
@@ -54,14 +58,18 @@ class Call:
         paths: Mapping[Way, Ridden],
         near: str,
         now: float,
+        calendar: float,
         draw: Callable[[int], bytes],
     ) -> None:
         self.stage = 0
+        self._since_1970 = calendar - now
         self._shared = shared
         self._paths = paths
         self._near = near
         self._draw = draw
-        self._salt = draw(SALT)
+        self._own: Ephemeral | None = Ephemeral(draw(PUBLIC))
+        self._public = self._own.public
+        self._theirs = b""
         self._next = now
         self._stage_ends = now + FIRST_SECONDS
         self._over = False
@@ -86,13 +94,16 @@ class Call:
             self._stage_ends = now + (LAST_SECONDS if self.stage == LAST else STAGE_SECONDS)
         self._next = now + EVERY
         level = STAGES[self.stage][0]
+        time = int(self._since_1970 + now)
         return [
-            self._opening(way, ridden) for way, ridden in self._paths.items() if way.level <= level
+            self._opening(way, ridden, time)
+            for way, ridden in self._paths.items()
+            if way.level <= level
         ]
 
-    def _opening(self, way: Way, ridden: Ridden) -> Send:
+    def _opening(self, way: Way, ridden: Ridden, time: int) -> Send:
         filling = bytes(OPENING_LENGTH - len(self._near))
-        opening = Opening(self._salt, way.id, STAGES[self.stage][1], self._near, filling)
+        opening = Opening(self._public, time, way.id, STAGES[self.stage][1], self._near, filling)
         plain = _encoder.encode(opening)
         return Send(way, ridden, self._shared.seal(Side.NEAR, plain, self._draw(NONCE)))
 
@@ -107,16 +118,17 @@ class Call:
             return None
         if (
             not 0 <= challenge.way <= LARGEST
-            or challenge.near_salt != self._salt
-            or len(challenge.far_salt) != SALT
+            or challenge.near != self._public
+            or len(challenge.far) != PUBLIC
         ):
             return None
-        if self._session is not None:
-            keys = self._shared.session(self._salt, challenge.far_salt)
-            if keys.id == self._session.keys.id:
-                self._session.hear(challenge.heard, challenge.way, now)
+        if self._session is not None and challenge.far == self._theirs:
+            self._session.hear(challenge.heard, challenge.way, now)
+        agreed = self._own.agree(challenge.far) if self._own is not None else None
+        if agreed is None:
             return None
-        keys = self._shared.session(self._salt, challenge.far_salt)
+        self._own, self._theirs = None, challenge.far
+        keys = self._shared.session(self._public, challenge.far, agreed)
         levels = STAGES[self.stage]
         self._session = Session(Side.NEAR, keys, self._paths, levels, now)
         self._session.hear(challenge.heard, challenge.way, now)

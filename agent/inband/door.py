@@ -1,8 +1,14 @@
 """Far's door: who may begin a session, and what the others get, which is nothing. Sans-IO.
 
 An opening is answered once: ``fresh`` remembers its nonce, across restarts, and says whether it is
-new. Until the peer has proved by a first packet of the session that it holds the key *now*, it
-gets at most ``FACTOR`` times the octets that came from it, and only where they came from.
+new. One that was recorded, and comes here much later for the first time, is known by near's clock,
+which it holds. The bound is wide, because either host's clock may be an hour off, either way
+(summer time, or a zone taken for the next): what it has to keep out is an opening of another day.
+To be told of the difference near would have to be answered. Nothing that far remembers of near
+could take the clock's place: the first opening of all has to be answered as well.
+
+Until the peer has proved by a first packet of the session that it holds the key *now*, it gets at
+most ``FACTOR`` times the octets that came from it, and only where they came from.
 """
 
 from __future__ import annotations
@@ -14,8 +20,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from agent.inband.box import NONCE, OPENING, SALT, SessionKeys, Shared, session_of
-from agent.inband.call import Challenge, Opening
+from agent.inband.box import NONCE, OPENING, PUBLIC, Ephemeral, SessionKeys, Shared, session_of
+from agent.inband.call import STALE_SECONDS, Challenge, Opening
 from agent.inband.carriers import MOST_MARKERS, Ridden
 from agent.inband.session import Send, Session
 from agent.inband.ways import FIXED, HARMLESS, LEVELS, Way, answering, new_flow
@@ -46,8 +52,8 @@ class Admitted:
 class _Waiting:
     shared: Shared
     key: bytes
-    near_salt: bytes
-    far_salt: bytes
+    near: bytes  # public keys
+    far: bytes
     keys: SessionKeys
     local: str
     peer: str
@@ -74,25 +80,38 @@ class _Waiting:
 
 
 class Door:
-    """``keys``: 32 octets each. ``draw(n)``: n random octets."""
+    """``keys``: 32 octets each. ``draw(n)``: n random octets. ``calendar()``: seconds since 1970.
+    ``stale`` is told whose opening got no answer, and by how many seconds its clock is ahead.
+    """
 
     def __init__(
         self,
         keys: Iterable[bytes],
         fresh: Callable[[bytes], bool],
         draw: Callable[[int], bytes],
+        calendar: Callable[[], float],
+        stale: Callable[[str, float], None] = lambda _peer, _ahead: None,
     ) -> None:
         self._fresh = fresh
         self._draw = draw
-        self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()  # by near's salt
+        self._calendar = calendar
+        self._stale = stale
+        self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()  # by near's public key
         self.take_keys(keys)
 
     def take_keys(self, keys: Iterable[bytes]) -> None:
         """In place of those so far. Who has been admitted stays; who waits with another goes."""
         self._shared = [(key, Shared(key)) for key in keys]
         held = {key for key, _ in self._shared}
-        for salt in [salt for salt, found in self._waiting.items() if found.key not in held]:
-            del self._waiting[salt]
+        self._keep(lambda waiting: waiting.key in held)
+
+    def forget(self, id: bytes) -> None:
+        """The session is over, and its keys are for nobody to find."""
+        self._keep(lambda waiting: waiting.keys.id != id)
+
+    def _keep(self, wanted: Callable[[_Waiting], bool]) -> None:
+        kept = ((near, waiting) for near, waiting in self._waiting.items() if wanted(waiting))
+        self._waiting = OrderedDict(kept)
 
     @property
     def markers(self) -> frozenset[bytes]:
@@ -127,8 +146,13 @@ class Door:
                 opening = _openings.decode(plain)
             except msgspec.MsgspecError:
                 return []
-            level = opening.level
-            if len(opening.salt) != SALT or not 0 <= level <= len(LEVELS) or not self._fresh(nonce):
+            if len(opening.public) != PUBLIC or not 0 <= opening.level <= len(LEVELS):
+                return []
+            ahead = opening.time - self._calendar()
+            if abs(ahead) > STALE_SECONDS:
+                self._stale(ridden.path.source, ahead)
+                return []
+            if not self._fresh(nonce):
                 return []
             return self._answer(key, shared, opening, len(box), ridden, now)
         return []
@@ -136,10 +160,10 @@ class Door:
     def _answer(
         self, key: bytes, shared: Shared, opening: Opening, size: int, ridden: Ridden, now: float
     ) -> list[Send]:
-        waiting = self._waiting.get(opening.salt)
+        waiting = self._waiting.get(opening.public)
         if waiting is None:
             waiting = self._waits(key, shared, opening, ridden, now)
-        if ridden.path.source != waiting.peer:
+        if waiting is None or ridden.path.source != waiting.peer:
             return []
         waiting.got += size
         waiting.level = max(waiting.level, opening.level)
@@ -164,7 +188,7 @@ class Door:
     def _challenges(self, waiting: _Waiting, heard: int, ways: dict[Way, Ridden]) -> list[Send]:
         sends = []
         for way, path in ways.items():
-            challenge = Challenge(waiting.near_salt, waiting.far_salt, heard, way.id)
+            challenge = Challenge(waiting.near, waiting.far, heard, way.id)
             nonce = self._draw(NONCE)
             box = waiting.shared.seal(Side.FAR, _encoder.encode(challenge), nonce)
             if waiting.gave + len(box) > FACTOR * waiting.got:
@@ -176,24 +200,28 @@ class Door:
 
     def _waits(
         self, key: bytes, shared: Shared, opening: Opening, ridden: Ridden, now: float
-    ) -> _Waiting:
+    ) -> _Waiting | None:
+        """None: with that public key there is no secret."""
+        own = Ephemeral(self._draw(PUBLIC))
+        agreed = own.agree(opening.public)
+        if agreed is None:
+            return None
         while len(self._waiting) >= MOST_WAITING:
             self._waiting.popitem(last=False)
-        far_salt = self._draw(SALT)
         path = ridden.path
         waiting = _Waiting(
             shared,
             key,
-            opening.salt,
-            far_salt,
-            shared.session(opening.salt, far_salt),
+            opening.public,
+            own.public,
+            shared.session(opening.public, own.public, agreed),
             path.destination,
             path.source,
             now,
             {kind: self._port() for kind in (*(way.kind for way in HARMLESS), "ah", "esp")},
             not _same(opening.near, path.source),
         )
-        self._waiting[opening.salt] = waiting
+        self._waiting[opening.public] = waiting
         return waiting
 
     def _port(self) -> int:

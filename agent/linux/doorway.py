@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
 
+from agent import journal
 from agent.inband.box import session_of
 from agent.inband.carriers import Ridden
 from agent.inband.door import Admitted, Door
@@ -16,6 +19,10 @@ from agent.ledger import Ledger
 from agent.linux.line import Line
 from agent.linux.post import Post
 from agent.model import Side
+
+TELL_SECONDS = 60.0  # between two lines of the log about the same
+
+log = logging.getLogger(journal.NAME)
 
 
 class Doorway:
@@ -31,7 +38,8 @@ class Doorway:
         admit: Callable[[Line, bytes], None],
         listen: str | None = None,
     ) -> None:
-        self._door = Door(keys, ledger.fresh, secrets.token_bytes)
+        self._door = Door(keys, ledger.fresh, secrets.token_bytes, time.time, self._stale)
+        self._told = float("-inf")  # when, of a stale opening
         self._post = Post(self._door.markers, ledger, self._delivered, Side.FAR)
         self._admit = admit
         self._listen = _only(listen)
@@ -81,11 +89,23 @@ class Doorway:
 
         def forget() -> None:
             del self._lines[id]
+            self._door.forget(id)
 
         line = Line(session, names, self._post.send, forget)
         self._lines[id] = line
         self._admit(line, admitted.key)
         line.take(box, ridden)
+
+    def _stale(self, peer: str, ahead: float) -> None:
+        """Near hears nothing at all, so that somebody here must."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told >= TELL_SECONDS:
+            self._told = now
+            log.warning(
+                "control messages in packets from %s get no answer: that host's clock is %+.0f s "
+                "from this one's, or somebody plays a record of them",
+                *(peer, ahead),
+            )
 
 
 def _only(listen: str | None) -> str | None:

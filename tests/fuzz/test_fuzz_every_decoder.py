@@ -31,7 +31,7 @@ from agent.crossed import Crossed
 from agent.engine import Engine
 from agent.errors import AgentError
 from agent.events import Captured, Frame, Input, Piece, Received, Requested
-from agent.inband.box import SessionKeys, Shared
+from agent.inband.box import Ephemeral, SessionKeys, Shared
 from agent.inband.call import Call
 from agent.inband.carriers import Ridden
 from agent.inband.door import Door as ControlDoor
@@ -107,7 +107,7 @@ def pairing_far() -> Far:
 
 
 SHARED = Shared(bytes(32))
-SESSION_KEYS = SHARED.session(bytes(16), bytes(16))
+SESSION_KEYS = SHARED.session(bytes(32), bytes(32), bytes(32))
 CONTROL_PATHS = {way: new_flow(way, *ENDS[4], 50_000) for way in (*HARMLESS, *FIXED)}
 
 
@@ -132,12 +132,13 @@ MADE: dict[type, Callable[[], object]] = {
     Answers: answers,
     Far: pairing_far,
     Near: pairing_near,
-    Call: lambda: Call(SHARED, CONTROL_PATHS, ENDS[4][0], 0.0, bytes),
-    ControlDoor: lambda: ControlDoor([bytes(32)], lambda _nonce: True, bytes),
+    Call: lambda: Call(SHARED, CONTROL_PATHS, ENDS[4][0], 0.0, 0.0, bytes),
+    ControlDoor: lambda: ControlDoor([bytes(32)], lambda _nonce: True, bytes, lambda: 0.0),
     Crossed: lambda: Crossed(Recogniser(Side.FAR, KEYS, plan().checks, ENDS[4][0]), *ENDS[4]),
     Session: lambda: Session(Side.NEAR, SESSION_KEYS, CONTROL_PATHS, (0, 0), 0.0),
     SessionKeys: lambda: SESSION_KEYS,
     Shared: lambda: SHARED,
+    Ephemeral: lambda: Ephemeral(bytes(32)),
     Album: lambda: Album(Side.FAR, True, lambda _packet, _outgoing: TAG),
     Engine: engine,
     LateReplies: lambda: LateReplies(KEYS, {}, {}, ENDS[4]),

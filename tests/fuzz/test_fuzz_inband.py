@@ -10,8 +10,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.inband.box import NONCE, SALT, Shared
-from agent.inband.call import Call
+from agent.inband.box import NONCE, PUBLIC, Shared
+from agent.inband.call import STALE_SECONDS, Call
 from agent.inband.carriers import Ridden, is_marked, unwrap
 from agent.inband.door import Admitted, Door
 from agent.inband.session import Session
@@ -23,7 +23,7 @@ from tests.pair.carried import ENDS, KEY
 
 SHARED = Shared(KEY)
 MARKERS = SHARED.markers
-KEYS = SHARED.session(bytes(SALT), bytes(SALT))
+KEYS = SHARED.session(bytes(PUBLIC), bytes(PUBLIC), bytes(PUBLIC))
 PATHS = {way: new_flow(way, *ENDS[4], 50_000) for way in (*HARMLESS, *FIXED)}
 RIDDEN = PATHS[HARMLESS[0]]
 
@@ -72,16 +72,16 @@ def test_any_packet(
         return
     ridden, box = found
     answering(ridden)
-    assert Door((KEY,), lambda _: True, drawn).receive(box, ridden, 0.0) == []
-    assert Call(SHARED, PATHS, ENDS[4][0], 0.0, drawn).receive(box, 0.0) is None
+    assert Door((KEY,), lambda _: True, drawn, lambda: 0.0).receive(box, ridden, 0.0) == []
+    assert Call(SHARED, PATHS, ENDS[4][0], 0.0, 0.0, drawn).receive(box, 0.0) is None
     assert Session(Side.NEAR, KEYS, PATHS, (0, 0), 0.0).receive(box, "", 0.0) is None
 
 
 @many
 @given(plain=octets | values.map(msgspec.msgpack.encode), session=st.booleans())
 def test_anything_that_is_sealed_rightly(plain: bytes, session: bool) -> None:
-    door = Door((KEY,), lambda _: True, drawn)
-    call = Call(SHARED, PATHS, ENDS[4][0], 0.0, drawn)
+    door = Door((KEY,), lambda _: True, drawn, lambda: 0.0)
+    call = Call(SHARED, PATHS, ENDS[4][0], 0.0, 0.0, drawn)
     call.due(0.0)
     for side in Side:
         box = KEYS.seal(side, 1, plain) if session else SHARED.seal(side, plain, bytes(NONCE))
@@ -122,14 +122,19 @@ def read(box: bytes, ridden: Ridden) -> None:
 
 @many
 @given(
-    salt=st.binary(min_size=SALT, max_size=SALT) | st.binary(max_size=20),
+    public=st.binary(min_size=PUBLIC, max_size=PUBLIC) | st.binary(max_size=20),
+    time=st.integers(-9000, 9000) | numbers,
     way=numbers,
     level=numbers,
     near=st.text(max_size=12) | st.just(ENDS[4][0]),
 )
-def test_openings_that_say_what_they_like(salt: bytes, way: int, level: int, near: str) -> None:
-    box = SHARED.seal(Side.NEAR, msgspec.msgpack.encode((salt, way, level, near)), bytes(NONCE))
-    answer = Door((KEY,), lambda _: True, drawn).receive(box, RIDDEN, 0.0)
+def test_openings_that_say_what_they_like(
+    public: bytes, time: int, way: int, level: int, near: str
+) -> None:
+    plain = msgspec.msgpack.encode((public, time, way, level, near))
+    box = SHARED.seal(Side.NEAR, plain, bytes(NONCE))
+    answer = Door((KEY,), lambda _: True, drawn, lambda: 0.0).receive(box, RIDDEN, 0.0)
     assert not isinstance(answer, Admitted)
     assert sum(len(send.box) for send in answer) <= 3 * len(box)
+    assert not answer or abs(time) <= STALE_SECONDS
     assert {send.ridden.path.destination for send in answer} <= {RIDDEN.path.source}

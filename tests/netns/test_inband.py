@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import signal
 import socket
 from collections import Counter
@@ -15,10 +16,12 @@ import pytest
 from agent import keys
 from agent.inband.carriers import INFORMATIONAL
 from agent.wire.ike import SA_INIT, parse_header
-from probe.lab import Lab, start_agent, write_key
+from probe.lab import Lab, module, start_agent, write_key
+from tests.netns.clock import Clock
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import (
     Json,
+    Running,
     Said,
     Watch,
     agent_log,
@@ -222,6 +225,41 @@ table inet quiet {
     }
 }
 """
+
+
+def test_hosts_whose_clocks_are_apart(make_lab: MakeLab) -> None:
+    """By three hours: not a word from far, and either end says what may be the matter. By two
+    hours less a minute, one each way: it is as it was.
+    """
+    lab = make_lab("open")
+    key = write_key(lab)
+    near, far = Clock(lab, "near-clock"), Clock(lab, "far-clock")
+    argv = [*module("agent"), f"--key={key}", "--user=root"]
+    agent = Running(lab, "far", argv, env=far.env)
+    agent.hear("listens")
+    lab.load("far", NO_KERNEL)
+    watch = Watch(lab)
+    options = ("--json=-", "--control=inband", "--only=esp")
+    far.set(3 * 3600)
+    said = probe(lab, key, *options, seconds=40.0)
+    assert said.code == 3
+    assert "whether the two clocks are less than 2 hours apart: it is now 20" in said.words
+    assert watch.count("near") > 50
+    assert not watch.count("far")
+    lab.flush("far")
+    far.set(3570)
+    near.set(-3570)
+    found = result(probe(lab, key, *options, seconds=40.0, env=near.env))
+    assert found["complete"]
+    assert outcomes(found)["esp"] <= {"delivered", "state-possible"}
+    agent.process.terminate()
+    told = agent.end()
+    assert told.code == 0
+    lines = [line for line in told.err.splitlines() if " warning " in line]
+    assert len(lines) == 1, told.err
+    line = lines[0]
+    assert f"in packets from {lab.near_address()} get no answer" in line
+    assert re.search(r"that host's clock is -10[78]\d\d s from this one's", line), line
 
 
 def test_an_agent_that_is_killed_ends_the_run_with_words(make_lab: MakeLab, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from agent.wire import ip
 from agent.wire.base import Packet
 
 KEY = bytes(range(32))
+TODAY = 1_800_000_000.0
 ENDS = {4: ("10.1.0.2", "10.2.0.2"), 6: ("fd00:1::2", "fd00:2::2")}
 PROTOCOLS = {"esp": ip.ESP, "ah": ip.AH, "icmp-echo": ip.ICMP, "kerberos-tcp": ip.TCP}
 
@@ -64,6 +65,7 @@ class Link:
         seed: int = 1,
         far_keys: tuple[bytes, ...] = (KEY,),
         near_name: str = "",
+        far_ahead: float = 0.0,  # far's clock of near's, seconds
     ) -> None:
         chance = random.Random(seed)
         self.now = 0.0
@@ -78,8 +80,16 @@ class Link:
         }
         self.shared = Shared(KEY)
         name = near_name or self.near_address
-        self.call = Call(self.shared, paths, name, 0.0, chance.randbytes)
-        self.door = Door(far_keys, self._fresh, chance.randbytes)
+        self.call = Call(self.shared, paths, name, 0.0, TODAY, chance.randbytes)
+        self.stale: list[tuple[str, float]] = []  # whose openings far took for old ones
+
+        def calendar() -> float:
+            return TODAY + self.now + far_ahead
+
+        def tell(peer: str, ahead: float) -> None:
+            self.stale.append((peer, ahead))
+
+        self.door = Door(far_keys, self._fresh, chance.randbytes, calendar, tell)
         self._queue: list[tuple[float, int, Side, Packet]] = []
         self._order = itertools.count()
         self._numbers: dict[object, int] = {}

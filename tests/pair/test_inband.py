@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.inband.box import NONCE, Shared
-from agent.inband.call import OPENING_LENGTH
+from agent.inband.box import NONCE, OPENING, PUBLIC, Shared, session_of
+from agent.inband.call import OPENING_LENGTH, Challenge, Opening
 from agent.inband.carriers import unwrap
 from agent.inband.door import FACTOR, MOST_WAITING
 from agent.inband.session import LOST_SECONDS
@@ -232,6 +233,85 @@ def test_an_opening_that_far_never_saw_gets_challenges_and_no_run() -> None:
     answered = [packet for side, packet in again.sent if side is Side.FAR]
     assert answered
     assert size(answered) <= FACTOR * size(recorded)
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize("ahead", [-2 * HOUR + 1, -HOUR, HOUR, 2 * HOUR - 1])
+def test_clocks_that_are_each_an_hour_off_either_way(ahead: float) -> None:
+    talk(Link(far_ahead=ahead))
+
+
+@pytest.mark.parametrize("ahead", [-3 * HOUR, 2 * HOUR + 60, 24 * HOUR, 1e9, -1e9])
+def test_an_opening_of_another_hour_gets_no_answer(ahead: float) -> None:
+    """Recorded, held back, and sent for the first time when near is long gone; or from a host
+    whose clock is as wrong as that, of which far's log is told.
+    """
+    link = Link(outbound=lambda _: [])
+    link.run(lambda: link.now > 8.0, 8.1)
+    recorded = [packet for side, packet in link.sent if side is Side.NEAR]
+    later = Link(seed=2, far_ahead=ahead)
+    later.near.rule = lambda _: []
+    for packet in recorded:
+        later.put(Side.FAR, packet)
+    later.run(lambda: False, 60.0)
+    assert later.far.session is None
+    assert not [packet for side, packet in later.sent if side is Side.FAR]
+    assert not later.nonces, "nor does it take any memory"
+    assert len(later.stale) == len(recorded)
+    peer, told = later.stale[0]
+    assert peer == later.near_address
+    assert told == pytest.approx(-ahead, abs=10.0)
+
+
+def test_who_recorded_a_session_and_gets_the_key_cannot_read_it() -> None:
+    """All that crossed, and the shared key: the opening is read, and no packet of the session."""
+    link = Link()
+    talk(link)
+    shared = Shared(KEY)
+    boxes = [found[1] for _, packet in link.sent if (found := unwrap(packet, shared.markers))]
+    opened = [(side, shared.open(side, box)) for side in Side for box in boxes]
+    plains = {side: [found[0] for at, found in opened if at is side and found] for side in Side}
+    openings = [msgspec.msgpack.decode(plain, type=Opening) for plain in plains[Side.NEAR]]
+    challenges = [msgspec.msgpack.decode(plain, type=Challenge) for plain in plains[Side.FAR]]
+    assert openings
+    assert challenges
+    sessions = [box for box in boxes if session_of(box) != OPENING]
+    assert len(sessions) > 30
+    public = [openings[0].public, challenges[0].far]
+    assert link.near.session is not None
+    for agreed in (b"", bytes(PUBLIC), *public):  # what a listener could put in place of it
+        keys = shared.session(public[0], public[1], agreed)
+        assert not any(keys.open(side, box) for side in Side for box in sessions)
+    assert any(link.near.session.keys.open(side, sessions[-1]) for side in Side)
+
+
+def test_who_names_a_public_key_of_small_order_gets_no_answer() -> None:
+    """Its holder would share the secret with everybody; so it has nothing to hold."""
+    link = Link()
+    for packet in _opened_with(link, bytes(PUBLIC)):
+        link.put(Side.FAR, packet)
+    link.near.rule = lambda _: []
+    link.run(lambda: False, 5.0)
+    assert link.nonces, "it came and was fresh"
+    assert not [packet for side, packet in link.sent if side is Side.FAR]
+
+
+def _opened_with(link: Link, public: bytes) -> list[Packet]:
+    """Openings of ``link`` with another public key."""
+    link.call._public = public
+    link.send(Side.NEAR, link.call.due(0.0))
+    return [packet for _, packet in link.sent]
+
+
+def test_a_session_that_is_over_is_forgotten() -> None:
+    link = Link()
+    talk(link)
+    assert link.far.session is not None
+    assert link.door._waiting
+    link.door.forget(link.far.session.keys.id)
+    assert not link.door._waiting
 
 
 def size(packets: list[Packet]) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from agent.control import PROTOCOL, STOPPED, AnyMessage, Decoder, Hello, Oops, Welcome, encode
 from agent.daemon import MOST_KEYS, Config, Daemon
-from agent.inband.box import SALT, Shared
+from agent.inband.box import PUBLIC, Shared
 from agent.inband.session import Send, Session
 from agent.inband.ways import HARMLESS, answering, new_flow
 from agent.keyring import Keyring, NamedKey
@@ -21,7 +21,7 @@ from agent.model import Limits, Side
 
 NEAR, FAR = "127.0.0.1", "127.0.0.2"
 ALICE = NamedKey("alice", bytes(32))
-KEYS = Shared(ALICE.key).session(bytes(SALT), bytes(SALT))
+KEYS = Shared(ALICE.key).session(bytes(PUBLIC), bytes(PUBLIC), bytes(PUBLIC))
 HELLO = encode(Hello(PROTOCOL, "0", "near"))
 
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from agent.inband.box import NONCE, OPENING, SALT, SMALLEST, WINDOW, Shared, Window, session_of
+from agent.inband.box import (
+    NONCE,
+    OPENING,
+    PUBLIC,
+    SMALLEST,
+    WINDOW,
+    Ephemeral,
+    Shared,
+    Window,
+    session_of,
+)
 from agent.model import Side
 
 KEY, OTHER = bytes(range(32)), bytes(32)
 SHARED = Shared(KEY)
 NONCES = b"n" * NONCE
-SESSION = SHARED.session(b"a" * SALT, b"b" * SALT)
+SESSION = SHARED.session(b"a" * PUBLIC, b"b" * PUBLIC, b"s" * PUBLIC)
 
 
 def test_an_opening_is_read_by_the_holder_of_the_key() -> None:
@@ -51,10 +61,26 @@ def test_a_changed_octet_spoils_it(place: int) -> None:
     assert SESSION.open(Side.NEAR, bytes(packet)) is None
 
 
+def test_both_ends_agree_on_a_secret_that_was_never_sent() -> None:
+    near, far, third = (Ephemeral(bytes([number]) * PUBLIC) for number in (1, 2, 3))
+    assert near.agree(far.public) == far.agree(near.public)
+    assert near.agree(far.public) not in (None, third.agree(far.public), near.agree(third.public))
+    assert len({near.public, far.public, third.public}) == 3
+
+
+@pytest.mark.parametrize("theirs", [bytes(PUBLIC), (1).to_bytes(PUBLIC, "little"), b"", bytes(31)])
+def test_what_gives_everybody_the_same_secret_gives_none(theirs: bytes) -> None:
+    """Points of small order, by which a third one could have both ends agree with him."""
+    assert Ephemeral(bytes([7]) * PUBLIC).agree(theirs) is None
+
+
 def test_sessions_do_not_read_each_other() -> None:
-    other = SHARED.session(b"a" * SALT, b"c" * SALT)
-    assert other.id != SESSION.id
-    assert other.open(Side.NEAR, SESSION.seal(Side.NEAR, 5, b"hello")) is None
+    for other in (
+        SHARED.session(b"a" * PUBLIC, b"c" * PUBLIC, b"s" * PUBLIC),
+        SHARED.session(b"a" * PUBLIC, b"b" * PUBLIC, b"t" * PUBLIC),
+    ):
+        assert other.id != SESSION.id
+        assert other.open(Side.NEAR, SESSION.seal(Side.NEAR, 5, b"hello")) is None
     assert SESSION.open(Side.NEAR, SESSION.seal(Side.NEAR, 5, b"hello")) == (5, b"hello")
 
 

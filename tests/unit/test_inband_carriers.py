@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.inband.box import MARKER, NONCE, SALT, Shared
+from agent.inband.box import MARKER, NONCE, PUBLIC, Shared
 from agent.inband.carriers import KINDS, MOST_MARKERS, is_marked, places, unwrap
 from agent.inband.session import Send
 from agent.inband.ways import FIXED, HARMLESS, STREAM, Way, answering, is_fixed, new_flow, of_id
@@ -20,7 +20,7 @@ KEY = bytes(range(32))
 SHARED = Shared(KEY)
 MARKERS = SHARED.markers
 OPENING = SHARED.seal(Side.NEAR, bytes(640), b"n" * NONCE)
-PACKET = SHARED.session(bytes(SALT), bytes(SALT)).seal(Side.NEAR, 9, bytes(935))
+PACKET = SHARED.session(bytes(PUBLIC), bytes(PUBLIC), bytes(PUBLIC)).seal(Side.NEAR, 9, bytes(935))
 PROGRAM = bpf.marker_filter(places(), MARKERS)
 EVERY = [
     (way, family, number)

@@ -12,7 +12,7 @@ import pytest
 
 from agent.control import MAX_LINE, AnyMessage, Collect, Decoder, Seen, encode
 from agent.inband import session as sessions
-from agent.inband.box import SALT, Shared
+from agent.inband.box import PUBLIC, Shared
 from agent.inband.carriers import Ridden
 from agent.inband.session import Send, Session
 from agent.inband.ways import HARMLESS, answering, new_flow
@@ -20,7 +20,7 @@ from agent.linux.line import MOST_UNREAD, MOST_UNSENT, Line
 from agent.model import Event, Side, Sighting
 
 NEAR, FAR = "10.1.0.2", "10.2.0.2"
-KEYS = Shared(bytes(32)).session(bytes(SALT), bytes(SALT))
+KEYS = Shared(bytes(32)).session(bytes(PUBLIC), bytes(PUBLIC), bytes(PUBLIC))
 
 
 def looped(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., None]:
