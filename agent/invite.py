@@ -16,7 +16,7 @@ from pathlib import Path
 from agent import keyring, tls
 from agent.errors import KeyFileError
 from agent.keyring import NamedKey
-from agent.pairing import LIFETIME, Far, Offer, PairingError, WrongCode, new_code
+from agent.pairing import GOODBYE, LIFETIME, Far, Offer, PairingError, WrongCode, new_code
 
 SECONDS = 10.0  # for one exchange, of which no word waits for a human
 STRANGER = "operator"  # who has no name that a file can have
@@ -79,6 +79,10 @@ class Invitation:
             self._end(f"the new key cannot be kept: {error}")
         except (OSError, TimeoutError):
             log.warning("%s: no pairing: it broke off", peer)
+        except asyncio.CancelledError:
+            log.warning("%s: no pairing: the agent was stopped, or has no room for it", peer)
+            writer.write(GOODBYE)
+            raise
         finally:
             writer.transport.abort()
         if not self._ended and not self.offer.is_open(asyncio.get_running_loop().time()):

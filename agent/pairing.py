@@ -8,7 +8,8 @@ guess, and the first proof that comes, right or wrong, uses the code up.
     near → far  version, element          far → near  element
     near → far  proof, near's name        far → near  proof, the name under which far keeps the key
 
-Each message is one octet with its length, then that many octets. The key is never sent: both ends
+Each message is one octet with its length, then that many octets; one without any, from far, says
+that nothing will come of it. The key is never sent: both ends
 derive it. ``binding`` names the TLS connection underneath (RFC 5929), so that somebody who stands
 in between, with a connection to either end, fails like a wrong code. The library's arithmetic does
 not take constant time; a code lives for one exchange, so there is nothing to be averaged.
@@ -33,6 +34,7 @@ LONGEST_NAME = 64  # octets
 OPEN_KEY = hashlib.sha256(b"ipsec-probe pairing: everybody holds this key").digest()
 """What the TLS below a pairing is made with: no secret, and it opens nothing but this exchange."""
 
+GOODBYE = b"\0"  # far's, when it is stopped in between; it is proof of nothing
 _ELEMENT = 33  # octets: the library's letter for the side, and a point
 _PROOF = 32
 
@@ -203,6 +205,8 @@ class Near(_End):
         message = self._message(data)
         if message is None:
             return b""
+        if not message:
+            raise self._ended("the agent broke the pairing off: it was stopped, or crowded")
         if not self._shared:
             self._agree(message)
             return _framed(self._proof(_NEAR, self._name) + self._name)

@@ -88,7 +88,12 @@ async def _exchange(
                 "the agent did not take the code. It is wrong, or another used it first; it is "
                 f"void now. {AGAIN}"
             )
-        answer = near.receive(data)
+        try:
+            answer = near.receive(data)
+        except WrongCode:
+            raise
+        except PairingError as error:
+            raise PairingError(f"{error}. {AGAIN}") from None
         if answer:
             said += 1
             writer.write(answer)

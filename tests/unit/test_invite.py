@@ -175,6 +175,36 @@ def test_a_key_that_far_cannot_keep_is_not_confirmed(tmp_path: Path) -> None:
     assert "cannot be kept" in far.said[0]
 
 
+@pytest.mark.parametrize("said", [0, 1])
+def test_an_agent_that_is_stopped_in_between_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: int
+) -> None:
+    """Before near's proof and behind it: neither is a wrong code."""
+    heard = asyncio.Event()
+    receive = pairing.Far.receive
+
+    def slow(far: pairing.Far, data: bytes, now: float) -> bytes:
+        """Answers as many words, and then takes its time."""
+        nonlocal said
+        if said:
+            said -= 1
+            return receive(far, data, now)
+        heard.set()
+        return b""
+
+    monkeypatch.setattr(pairing.Far, "receive", slow)
+
+    async def play(far: Far) -> None:
+        near = asyncio.create_task(far.answer(far.code))
+        await heard.wait()
+        await far.door.close()
+        with pytest.raises(PairingError, match=r"it was stopped, or crowded\. .* --pair again"):
+            await near
+
+    assert invited(tmp_path / "keys.d", play).over == []
+    assert not (tmp_path / "keys.d").exists()
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     async def play(far: Far) -> None:
         options = argparse.Namespace(peer="127.0.0.1", port=1, family=4)
