@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import __version__, journal, settings
+from agent import __version__, settings
 from agent.errors import AgentError
+from agent.log import journal
 
 if TYPE_CHECKING:
+    from agent.access.keyring import KeyFiles, Keyring, NamedKey
     from agent.daemon import Config
-    from agent.keyring import KeyFiles, Keyring, NamedKey
     from agent.linux.keeper import Hands
     from agent.linux.privileges import User
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _status(options)
             if options.record is not None:
                 return _record(options, stack)
-            from agent import keyring
+            from agent.access import keyring
             from agent.linux import keeper, privileges
 
             if options.stdio:
@@ -120,7 +121,7 @@ def keep_once(directory: Path, pair: str | None) -> Callable[[bytes], NamedKey]:
 
     def keep(named_key: bytes) -> NamedKey:
         nonlocal asked
-        from agent import invite
+        from agent.access import invite
         from agent.errors import KeyFileError
         from agent.linux.keeper import KEY
 
@@ -139,8 +140,8 @@ def _fail(code: int, error: Exception | str) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from agent import status
     from agent.ledger import state_directory
+    from agent.log import status
 
     try:
         found = status.ask(status.place(state_directory(os.environ), options.port))
@@ -156,7 +157,7 @@ def _record(options: argparse.Namespace, stack: ExitStack) -> int:
 
     try:
         user, hands = _helped(options, stack)
-        from agent import recording
+        from agent.record import command as recording
 
         wanted = recording.wanted(options)
     except (AgentError, ValueError) as error:
@@ -258,7 +259,7 @@ def parser() -> settings.Parser:
 
 def _config(options: argparse.Namespace, files: KeyFiles | None) -> Config:
     """``files``: where the keys are; None where none is needed."""
-    from agent import keyring
+    from agent.access import keyring
     from agent.daemon import Config
     from agent.model import Limits
 
@@ -294,8 +295,8 @@ def _config(options: argparse.Namespace, files: KeyFiles | None) -> Config:
 
 def _ring(files: KeyFiles, *, pairing: bool) -> Keyring:
     """The keys; a new one, and what to do with it, when there is none and none is to be made."""
-    from agent import keys
-    from agent.keyring import SHARED, Keyring, NamedKey
+    from agent.access import keys
+    from agent.access.keyring import SHARED, Keyring, NamedKey
 
     ring = files.load()
     if any(key.name == SHARED for key in ring):

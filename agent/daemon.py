@@ -15,7 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from agent import __version__, journal, status, strands, tally
+from agent import __version__, strands
+from agent.access.door import Door
+from agent.access.invite import Invitation
+from agent.access.keyring import Keyring, NamedKey, identifier
 from agent.control import (
     PROTOCOL,
     STOPPED,
@@ -31,11 +34,8 @@ from agent.control import (
     encode,
     shown,
 )
-from agent.door import Door
 from agent.errors import AgentError, ControlError, in_one_line
 from agent.inband.carriers import MOST_MARKERS
-from agent.invite import Invitation
-from agent.keyring import Keyring, NamedKey, identifier
 from agent.ledger import Ledger
 from agent.limits import OverLimit
 from agent.linux import privileges
@@ -43,6 +43,7 @@ from agent.linux.doorway import Doorway
 from agent.linux.host import Host
 from agent.linux.line import Line, Writer
 from agent.linux.sockets import interface_mtu
+from agent.log import journal, status, tally
 from agent.model import Kept, Limits, Side, Sighting
 from agent.station import Station, moment, no_sockets
 from agent.vigil import Vigil
@@ -180,7 +181,7 @@ class Daemon:
                 self._ledger.seen(flows, moment(), crossed=crossed)
 
     def status(self) -> status.Status:
-        """For :mod:`agent.status`."""
+        """For :mod:`agent.log.status`."""
         now = asyncio.get_running_loop().time()
         captured, dropped = self._host.captured()
         place = self._config.listen or "every address"

@@ -15,14 +15,15 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-from agent import __version__, journal, status
+from agent import __version__
+from agent.access.keyring import KeyFiles, Keyring, NamedKey
 from agent.daemon import Config, Daemon
 from agent.errors import AgentError, in_one_line
-from agent.keyring import KeyFiles, Keyring, NamedKey
 from agent.ledger import Ledger, state_directory
 from agent.linux import privileges
 from agent.linux.keeper import KEEP, KEYS, TRACKING, Hands
 from agent.linux.privileges import User, own_name
+from agent.log import journal, status
 from agent.wire import KINDS, codec
 from agent.wire.templates import templates
 
@@ -134,7 +135,7 @@ class _Agent:
     # -- one more operator -------------------------------------------------------------------
 
     def _invite(self) -> None:
-        from agent.pairing import LIFETIME
+        from agent.access.pairing import LIFETIME
 
         config = self._config
         code = self._daemon.invite(self._keep, self._say, self._over)

@@ -15,14 +15,14 @@ import socket
 import sys
 from pathlib import Path
 
-from agent import journal
+from agent.access.keyring import NamedKey
 from agent.daemon import IDLE_SECONDS, Config, Daemon, plain
 from agent.errors import AgentError
-from agent.keyring import NamedKey
 from agent.ledger import Ledger, state_directory
 from agent.linux import privileges
 from agent.linux.keeper import Hands
 from agent.linux.privileges import User
+from agent.log import journal
 from agent.serve import have_all_at_hand, open_tracking
 from agent.strands import Bundle, Strand, StrandError
 

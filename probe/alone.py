@@ -29,11 +29,11 @@ from agent.ration import Ration
 from agent.station import moment
 from agent.wire import codec
 from probe.drive import GAP, PATIENT_GAP, POLITE_GAP, Settings
-from probe.evidence import Evidence
-from probe.link import Asked
-from probe.onesided import asked_once, doubtful, unanswered
+from probe.far.link import Asked
+from probe.judge.evidence import Evidence
+from probe.judge.onesided import asked_once, doubtful, unanswered
+from probe.judge.tracks import is_stream
 from probe.plan import Plan
-from probe.tracks import is_stream
 
 WAITS = 20  # for the ration, at most; other runs may draw on it as well
 

@@ -12,7 +12,7 @@ from agent.model import CLIENT
 from probe.report import FORMS
 
 if TYPE_CHECKING:
-    from probe.ssh import Ssh
+    from probe.far.ssh import Ssh
 
 PORT = 5088
 DIRECTIONS = ("outbound", "inbound", "both")
@@ -187,7 +187,7 @@ def ssh(options: argparse.Namespace) -> Ssh:
     """How the agent is started with ``--control ssh``."""
     from pathlib import Path
 
-    from probe.ssh import Ssh
+    from probe.far.ssh import Ssh
 
     file = Path(options.ssh_file) if options.ssh_file else None
     return Ssh(options.ssh or "", file, options.ssh_command or ("ssh",))

@@ -93,7 +93,7 @@ def _names() -> dict[str, Callable[[], tuple[str, ...]]]:
     """What is a list of ours and no choice of argparse's, because a file will do as well."""
     from agent.wire import KINDS
     from probe.advise.platforms import names as platforms
-    from probe.lab_firewall import firewall_names
+    from probe.lab.firewall import firewall_names
     from scenarios import names
 
     return {

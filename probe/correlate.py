@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.model import Check, Direction, Flow, Fragmenting, Side
-from probe import loss, words
-from probe.carried import Carried
-from probe.evidence import Evidence
-from probe.opening import Openings, tuple_of
+from probe.judge import loss, words
+from probe.judge.carried import Carried
+from probe.judge.evidence import Evidence
+from probe.judge.opening import Openings, tuple_of
+from probe.judge.tracks import Track, follow, is_stream, origin, target
 from probe.plan import Plan
 from probe.result import Conclusion, Expect, Outcome, Verdict
-from probe.tracks import Track, follow, is_stream, origin, target
 
 SOUND = 0.75  # the share of shots that must arrive for the path to be called sound
 AGAIN = 3  # shots with which a surprise is looked at once more

@@ -43,15 +43,15 @@ from agent.model import (
     Sighting,
     Volley,
 )
-from probe import translated
 from probe.correlate import more_shots, opened, silent_beside_refused, spared
-from probe.dial import LinkError
-from probe.evidence import Evidence, came_from
-from probe.link import Asked, LinkLost
-from probe.opening import tuple_of
+from probe.far.dial import LinkError
+from probe.far.link import Asked, LinkLost
+from probe.judge import translated
+from probe.judge.evidence import Evidence, came_from
+from probe.judge.opening import tuple_of
+from probe.judge.tracks import is_stream, target
 from probe.plan import ORDER, Plan
 from probe.reel import Reel
-from probe.tracks import is_stream, target
 
 GAP = 0.0005  # seconds between shots of the first round
 PATIENT_GAP = 0.01  # of later rounds: spread out, so that a burst of loss cannot hit them all

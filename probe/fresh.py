@@ -15,7 +15,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 
-from probe.dial import LinkError
+from probe.far.dial import LinkError
 
 LIFETIME = 900  # seconds, after which the kernel removes it whatever becomes of us
 PROBE_SECONDS = 0.6  # how long a host that has the address may take to answer ARP (RFC 5227)

@@ -10,11 +10,11 @@ from agent.ledger import state_directory
 from agent.model import Direction, Event, Flow, Side, Sighting
 from agent.ration import LIMIT, SECONDS, Ration
 from agent.station import Station
-from probe import onesided
 from probe import plan as planning
 from probe.alone import Alone
-from probe.evidence import Evidence
-from probe.link import Here
+from probe.far.link import Here
+from probe.judge import onesided
+from probe.judge.evidence import Evidence
 from probe.remarks import of_hosts
 from probe.result import Conclusion
 from probe.run import Progress, Request, Session, WrongRequest

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 
-from agent.asked import ORDER, Asked, WrongQuestion, checks
 from agent.model import Check, Direction, Flow, Fragmenting
-from probe.opening import tuple_of
+from agent.record.asked import ORDER, Asked, WrongQuestion, checks
+from probe.judge.opening import tuple_of
 from scenarios import Expect, Row, Scenario, ScenarioError
 
 __all__ = ["ORDER", "Plan", "Planned", "asked", "make", "part", "with_sizes", "without"]
@@ -49,7 +49,7 @@ def part(plan: Plan, direction: Direction) -> Plan:
 
 
 def without(plan: Plan, tuples: Container[tuple[object, ...]]) -> Plan:
-    """What does not travel on one of ``tuples`` (:func:`probe.opening.tuple_of`)."""
+    """What does not travel on one of ``tuples`` (:func:`probe.judge.opening.tuple_of`)."""
     left = tuple(p for p in plan.planned if tuple_of(p.check) not in tuples)
     return Plan(left)
 

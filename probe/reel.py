@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.model import Check, Event, Flow, Kept, Side, Volley
-from probe.tracks import is_stream
+from probe.judge.tracks import is_stream
 
 Key = tuple[int, int, str]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.model import Side
-from probe.evidence import Evidence
+from probe.judge.evidence import Evidence
 
 
 def of_hosts(evidence: Evidence) -> list[str]:

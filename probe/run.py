@@ -19,23 +19,25 @@ from agent.linux.host import Host as Sockets
 from agent.linux.sockets import interface_mtu
 from agent.model import Direction, Kept, Side, Sighting
 from agent.station import Station, no_sockets
-from probe import agreement, fresh, pathmtu, remarks
+from probe import fresh, remarks
 from probe import plan as planning
-from probe.carried import carriage
-from probe.changes import changes
 from probe.correlate import correlate
-from probe.dial import ProbeError, resolve, route
 from probe.drive import Drive, Settings
-from probe.evidence import Evidence
-from probe.inspection import findings, with_noise
-from probe.link import Here, There
-from probe.reach import Far, Reach
+from probe.far import agreement
+from probe.far.dial import ProbeError, resolve, route
+from probe.far.link import Here, There
+from probe.far.reach import Far, Reach
+from probe.judge import pathmtu
+from probe.judge.carried import carriage
+from probe.judge.changes import changes
+from probe.judge.evidence import Evidence
+from probe.judge.inspection import findings, with_noise
 from probe.result import Conclusion, Host, Outcome, PathFacts, RunResult, Verdict
 from probe.sizing import MAX_ROUNDS, SHOTS, SHOTS_IF_LOSSY, Search, Sizing
 from scenarios import Scenario, load
 
 if TYPE_CHECKING:
-    from probe.ssh import Ssh
+    from probe.far.ssh import Ssh
 
 Progress = Callable[[str, float], None]
 MTU_SEARCH = "one size of many that were tried for the path's MTU"

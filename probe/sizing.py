@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from agent.control import Collect, Collected
 from agent.model import Check, Direction, Flow, Side, Volley
-from probe import pathmtu
 from probe.drive import GAP, Drive
-from probe.evidence import Evidence
-from probe.link import LinkLost
-from probe.pathmtu import Question, Range, learned, sizes
+from probe.far.link import LinkLost
+from probe.judge import pathmtu
+from probe.judge.evidence import Evidence
+from probe.judge.pathmtu import Question, Range, learned, sizes
+from probe.judge.tracks import follow
 from probe.plan import ORDER, Plan
-from probe.tracks import follow
 
 MAX_ROUNDS = 5  # each narrows the gap fifteen times: more than IP can carry, to one step
 SHOTS, SHOTS_IF_LOSSY = 3, 8  # of each size; where the path loses some, chance must not decide

@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
-from agent import journal
 from agent.inband.box import session_of
 from agent.inband.carriers import Ridden
 from agent.inband.door import Admitted, Door
@@ -18,6 +17,7 @@ from agent.inband.ways import STREAM
 from agent.ledger import Ledger
 from agent.linux.line import Line
 from agent.linux.post import Post
+from agent.log import journal
 from agent.model import Side
 
 TELL_SECONDS = 60.0  # between two lines of the log about the same

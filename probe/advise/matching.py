@@ -13,9 +13,9 @@ from dataclasses import replace
 from agent.model import Check, Direction, Event, Flow
 from probe.advise.rule import Place, Ports, Rule, Way
 from probe.advise.stopped import held_back, in_fragments, too_large, where
+from probe.judge.tracks import is_stream, origin, target
 from probe.naming import service
 from probe.result import Conclusion, Outcome, RunResult
-from probe.tracks import is_stream, origin, target
 
 _PROTOCOLS = {50: "esp", 51: "ah"}
 

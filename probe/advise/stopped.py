@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from agent.model import Check, Event, Fragmenting, Side
 from probe.advise.rule import Place, Way
+from probe.judge.tracks import origin, target
 from probe.result import Conclusion, Expect, Outcome, RunResult, Verdict
-from probe.tracks import origin, target
 
 PASSED = (Outcome.DELIVERED, Outcome.STATE_POSSIBLE, Outcome.LOSSY)
 STOPPED = (Outcome.LOST, Outcome.REFUSED, Outcome.HOST_DROPPED)

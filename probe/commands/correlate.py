@@ -12,7 +12,7 @@ from probe import arguments, output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
-    from agent.record import Record
+    from agent.record.file import Record
 
 DESCRIPTION = """\
 Judges what `probe record` on the near host and `probe-agent --record` on the far one wrote at
@@ -49,9 +49,9 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from agent import keys
+    from agent.access import keys
     from agent.errors import AgentError
-    from probe.records import NoPair, conclude, pair
+    from probe.record.joined import NoPair, conclude, pair
     from probe.run import Finished, exit_code
     from scenarios import ScenarioError, load
 
@@ -72,7 +72,7 @@ def _read(paths: list[Path], known: tuple[bytes, ...]) -> list[Record]:
     """Made with one and the same key: with another, neither host can have known the other's shots,
     and who holds another may say what he likes.
     """
-    from agent.record import MAX_OCTETS, RecordError, decode
+    from agent.record.file import MAX_OCTETS, RecordError, decode
 
     found: list[Record] = []
     made_with: set[bytes] = set()

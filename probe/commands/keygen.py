@@ -12,7 +12,7 @@ from probe import output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
-    from agent.keyring import KeyFiles
+    from agent.access.keyring import KeyFiles
 
 EPILOG = """\
 examples:
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from agent import keyring, keys
+    from agent.access import keyring, keys
     from agent.errors import KeyFileError
 
     files = keyring.find_files(options.file, None, os.environ)
@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _create(path: Path, name: str | None) -> None:
-    from agent import keyring, keys
+    from agent.access import keyring, keys
 
     if name is None:
         keys.create(path)

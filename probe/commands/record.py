@@ -13,7 +13,7 @@ from probe import arguments, output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
-    from agent.record import Record
+    from agent.record.file import Record
     from probe.run import Request
 
 DESCRIPTION = """\
@@ -78,11 +78,11 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     import time
 
-    from agent import keys
+    from agent.access import keys
     from agent.errors import AgentError
-    from agent.record import encode
-    from agent.schedule import moment
-    from probe.dial import ProbeError
+    from agent.record.file import encode
+    from agent.record.schedule import moment
+    from probe.far.dial import ProbeError
     from probe.run import Request, WrongRequest
     from scenarios import ScenarioError
 
@@ -117,8 +117,8 @@ def _record(request: Request, at: float, options: argparse.Namespace) -> Record:
     import asyncio
     from dataclasses import replace
 
-    from agent.schedule import Terms
-    from probe.record import record
+    from agent.record.schedule import Terms
+    from probe.record.near import record
 
     def say(orders: str) -> None:
         output.say_above(f"On the far host, start:\n\n  {orders}\n", sys.stdout)

@@ -51,7 +51,7 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from probe.keyholder import NoKey, hold
+    from probe.far.keyholder import NoKey, hold
     from probe.run import Session, WrongRequest, exit_code
     from probe.run import run as perform
     from scenarios import ScenarioError

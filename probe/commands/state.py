@@ -12,7 +12,7 @@ from probe import arguments, output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
-    from probe.state import Measured
+    from probe.state.conduct import Measured
 
 DESCRIPTION = """\
 Is the way back (from the far host to this one) open only as a reply, and for
@@ -95,9 +95,9 @@ def run(options: argparse.Namespace) -> int:
 
     from probe.commands.run import to_peer
     from probe.drive import Settings
-    from probe.keyholder import NoKey, hold
+    from probe.far.keyholder import NoKey, hold
     from probe.run import WrongRequest
-    from probe.state import StateRequest, exit_code, measure
+    from probe.state.conduct import StateRequest, exit_code, measure
 
     try:
         output.check_places(arguments.places(options))

@@ -12,7 +12,7 @@ from probe import arguments, output
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
-    from probe.walk import Traced
+    from probe.trace.walk import Traced
 
 DESCRIPTION = """\
 Sends shots with a rising TTL from both ends, of the kind that does not get through and of one that
@@ -70,9 +70,9 @@ def run(options: argparse.Namespace) -> int:
 
     from probe.commands.run import to_peer
     from probe.drive import Settings
-    from probe.keyholder import NoKey, hold
+    from probe.far.keyholder import NoKey, hold
     from probe.run import WrongRequest
-    from probe.walk import TraceRequest, exit_code, trace
+    from probe.trace.walk import TraceRequest, exit_code, trace
     from scenarios import ScenarioError
 
     try:

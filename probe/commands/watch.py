@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
 
     from probe.result import RunResult
-    from probe.watching import Round
+    from probe.watch.watching import Round
 
 DESCRIPTION = """\
 Repeats a run and tells what changes, not what stays. ESP, AH and IKE between fixed ports are asked
@@ -74,10 +74,10 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     import asyncio
 
-    from probe.keyholder import NoKey, hold
-    from probe.metrics import Metrics, NoMetrics
+    from probe.far.keyholder import NoKey, hold
     from probe.run import WrongRequest
-    from probe.watch import WatchRequest, exit_code, watch
+    from probe.watch.metrics import Metrics, NoMetrics
+    from probe.watch.rounds import WatchRequest, exit_code, watch
     from scenarios import ScenarioError
 
     try:

@@ -13,11 +13,11 @@ from itertools import groupby
 
 from agent.model import TAKEN, Check, Event, Sighting
 from agent.wire.icmp import describe
+from probe.judge.tracks import origin
 from probe.naming import carrier, service
 from probe.report.matrix import rank
 from probe.report.text import plain
 from probe.result import Conclusion, RunResult
-from probe.tracks import origin
 
 _WORDS = {
     Event.SENT: "handed to the kernel",

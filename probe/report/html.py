@@ -15,13 +15,13 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from probe.advise import advise
+from probe.judge.words import count
 from probe.naming import service
 from probe.report import evidence, matrix, track
 from probe.report.elements import el
 from probe.report.matrix import Line, Reason
 from probe.report.path import Picture, picture
 from probe.result import Conclusion, Expect, Host, PathMtu, RunResult, Verdict
-from probe.words import count
 from scenarios import CELLS
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.model import Direction, Flow, Side
-from probe.hops import distance
+from probe.judge.tracks import origin, target
 from probe.report import matrix
 from probe.result import Conclusion, Expect, Host, Outcome, RunResult, Verdict
-from probe.tracks import origin, target
+from probe.trace.hops import distance
 from scenarios import CELLS
 
 

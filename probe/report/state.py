@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from probe.hold import Held
-from probe.memory import CUSTOMARY, MARGIN, Asked, State, StateResult, Trial
 from probe.naming import service
 from probe.report.text import plain, wrap
 from probe.result import Host
+from probe.state.hold import Held
+from probe.state.memory import CUSTOMARY, MARGIN, Asked, State, StateResult, Trial
 
 SCHEMA = 1
 

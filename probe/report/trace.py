@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from agent.model import Direction
-from probe.hops import ARRIVED, DEAD, ORIGIN, TARGET, Got, Hop
 from probe.naming import service
 from probe.report.text import plain, wrap
 from probe.result import Host, Outcome
-from probe.trace import TraceResult, Way
+from probe.trace.conclusion import TraceResult, Way
+from probe.trace.hops import ARRIVED, DEAD, ORIGIN, TARGET, Got, Hop
 
 SCHEMA = 1
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from agent.model import Flow
 from probe.naming import carrier, service, size
 from probe.result import Conclusion, RunResult, Verdict
-from probe.watching import Change, Round
+from probe.watch.watching import Change, Round
 
 _INDENT = 10
 

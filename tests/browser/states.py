@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from agent.model import Direction, Event, Icmp, Side, Sighting
+from probe.judge.tracks import origin, target
 from probe.result import Carriage, Conclusion, Host, Outcome, PathFacts, PathMtu, RunResult
-from probe.tracks import origin, target
 from scenarios import CELLS, Expect, Row
 from tests.samples import FAR, NEAR, lost, result, row, whole
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent import cli as agent_cli
-from agent import keys, pairing
+from agent.access import keys, pairing
 from probe.cli import main
 
 NOWHERE = "--peer=bad..name"  # no name server is ever asked for it

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agent import cli as agent_cli
-from agent import keys
-from agent.keyring import identifier
+from agent.access import keys
+from agent.access.keyring import identifier
 from agent.model import Side
-from agent.record import Record, encode
+from agent.record.file import Record, encode
 from probe.cli import main
 
 ONE, OTHER = b"1" * 32, b"2" * 32

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys
+from agent.access import keys
 from probe.cli import main
 
 

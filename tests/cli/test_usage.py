@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent import cli as agent_cli
-from agent import keys
+from agent.access import keys
 from probe.cli import main
 
 ROOT = Path(__file__).parent.parent.parent

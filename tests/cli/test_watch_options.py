@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from probe import keyholder
 from probe.cli import main
+from probe.far import keyholder
 
 
 def test_a_metrics_port_that_is_taken_costs_no_pairing_code(

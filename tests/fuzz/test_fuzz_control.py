@@ -17,7 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import tls
+from agent.access import tls
+from agent.access.keyring import identifier
+from agent.access.pairing import LIFETIME, Far, Near, Offer, PairingError, new_code, read_code
 from agent.control import (
     Answer,
     AnyMessage,
@@ -33,7 +35,6 @@ from agent.control import (
 )
 from agent.errors import AgentError
 from agent.events import Captured, Connect, Received, Transmit, Write
-from agent.keyring import identifier
 from agent.ledger import Ledger
 from agent.linux.host import Host
 from agent.model import (
@@ -48,7 +49,6 @@ from agent.model import (
     Tag,
     Volley,
 )
-from agent.pairing import LIFETIME, Far, Near, Offer, PairingError, new_code, read_code
 from agent.station import Station
 from agent.wire import KINDS, codec
 from agent.wire.base import Keys, Packet

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 import agent
 from agent import strands
+from agent.access.pairing import LIFETIME, Far, Near, Offer, new_code
 from agent.album import Album
 from agent.answers import Answers
 from agent.crossed import Crossed
@@ -39,9 +40,8 @@ from agent.inband.session import Session
 from agent.inband.ways import FIXED, HARMLESS, new_flow
 from agent.late import LateReplies
 from agent.model import Check, Direction, Event, Flow, Side, Sighting, Tag
-from agent.pairing import LIFETIME, Far, Near, Offer, new_code
 from agent.recognise import Recogniser
-from agent.schedule import Schedule
+from agent.record.schedule import Schedule
 from agent.wire import KINDS, codec, ip
 from agent.wire.base import Codec, Keys, Packet, Path, Reading
 from agent.wire.icmp import IcmpError, read_error
@@ -58,23 +58,23 @@ SHELLS = (
     "agent.linux",
     "agent.cli",
     "agent.daemon",
-    "agent.door",
-    "agent.invite",
+    "agent.access.door",
+    "agent.access.invite",
     "agent.ledger",
     "agent.station",
     "agent.__main__",
 )
 TOOLS = ("agent.wire.make_templates",)  # makes what is shipped, and is not run by a user
 SECRETS = (  # their octets are our own, a key for one
-    "agent.record.encode",
+    "agent.record.file.encode",
     "agent.wire.ike.put",
     "agent.inband.box.derive",
     "agent.inband.box.turned",
-    "agent.tls.context",
-    "agent.tls.credentials",
-    "agent.keyring.identifier",
-    "agent.keyring.store",
-    "agent.keys.store",
+    "agent.access.tls.context",
+    "agent.access.tls.credentials",
+    "agent.access.keyring.identifier",
+    "agent.access.keyring.store",
+    "agent.access.keys.store",
 )
 INPUT = (bytes, Packet, IcmpError, Captured, Received, Requested, Piece, Frame)  # from outside
 
@@ -353,9 +353,9 @@ def test_decoders_are_found() -> None:
         "agent.control.Decoder.feed",
         "agent.recognise.Recogniser.quoted",
         "agent.engine.Engine.handle",
-        "agent.tls.Front.read",
-        "agent.pairing.Near.receive",
-        "agent.pairing.Far.receive",
+        "agent.access.tls.Front.read",
+        "agent.access.pairing.Near.receive",
+        "agent.access.pairing.Far.receive",
     } <= names
     assert {found.kind for found in EVERY if found.name.endswith(".read")} >= set(KINDS)
 

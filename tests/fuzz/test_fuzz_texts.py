@@ -12,7 +12,8 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent import keys, orders
+from agent import orders
+from agent.access import keys
 from agent.control import MAX_LINE, Decoder, Hello, Open, Prepare, Seen, encode
 from agent.errors import AgentError, ControlError, KeyFileError
 from agent.ledger import Tuple5

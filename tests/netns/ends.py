@@ -15,7 +15,7 @@ from typing import Any
 
 from pyroute2 import netns
 
-from agent import status
+from agent.log import status
 from probe.lab import Lab, environment, module
 
 Json = dict[str, Any]

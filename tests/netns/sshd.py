@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from probe.lab import Lab, module
-from probe.lab_janitor import NETNS_DIRECTORY
+from probe.lab.janitor import NETNS_DIRECTORY
 from tests.netns.ends import Json, Running, Said, wait_until
 
 ROOT = Path(__file__).parent.parent.parent

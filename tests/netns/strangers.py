@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agent import keys, tls
+from agent.access import keys, tls
 from agent.control import Closed, Oops, Welcome, encode
 
 LATER = 7  # a protocol of the future

@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import pytest
 
-from agent import keys, tls
+from agent.access import keys, tls
+from agent.access.keyring import identifier
 from agent.control import MAX_LINE, PROTOCOL
-from agent.keyring import identifier
 from probe.lab import Lab, module, start_agent, write_key
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import Json, Running, Watch, agent_log, descriptors, inside, probe, wait_until

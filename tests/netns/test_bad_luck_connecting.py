@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys
+from agent.access import keys
 from probe.lab import Lab, environment, load_firewall, module, start_agent, write_key
 from tests.netns import strangers
 from tests.netns.ends import Running, Said, agent_log, start_probe
@@ -41,7 +41,7 @@ table inet nobody {
 INBAND = ("silent host", "refusing router")  # the others are asked by TCP alone
 NO_RAW = ("setpriv", "--bounding-set=-net_raw", "--")
 # A near side of another version: the same program, told to greet so.
-LATER = "import sys, probe.link as link; link.PROTOCOL, link.__version__ = 7, '9.9.9'; "
+LATER = "import sys, probe.far.link as link; link.PROTOCOL, link.__version__ = 7, '9.9.9'; "
 LATER += "from probe.cli import main; sys.exit(main())"
 
 # name → (options after --peer=far, the words that must be in the message)

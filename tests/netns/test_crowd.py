@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from pyroute2 import netns
 
-from agent import keys, tls
-from agent.keyring import identifier
-from agent.waiting import ROOM
+from agent.access import keys, tls
+from agent.access.keyring import identifier
+from agent.access.waiting import ROOM
 from probe.lab import Lab, load_firewall
 from tests.netns.ends import agent_log, descriptors, probe, wait_until
 from tests.netns.test_bad_luck_agent import FAR, HELLO, OPEN, Far, changed

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys
+from agent.access import keys
 from agent.inband.carriers import INFORMATIONAL
 from agent.wire.ike import SA_INIT, parse_header
 from probe.lab import Lab, module, start_agent, write_key

@@ -13,8 +13,8 @@ from agent.linux.doorway import Doorway
 from agent.linux.line import Line
 from agent.linux.post import NOTE_SECONDS, Post
 from agent.station import moment
-from probe import inband
-from probe.inband import in_words
+from probe.far import inband
+from probe.far.inband import in_words
 
 pytestmark = pytest.mark.netns
 

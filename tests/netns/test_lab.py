@@ -25,7 +25,7 @@ from probe.lab import (
     sweep,
     write_key,
 )
-from probe.lab_janitor import NETNS_DIRECTORY
+from probe.lab.janitor import NETNS_DIRECTORY
 from tests.netns.conftest import MakeLab
 
 pytestmark = pytest.mark.netns
@@ -166,7 +166,7 @@ def test_a_missing_program_says_what_to_install(
     make_lab: MakeLab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("probe.lab_network.SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setattr("probe.lab.network.SYSTEM_PATH", str(tmp_path))
     with pytest.raises(LabUnavailable, match=r"nsenter.*apt-get install util-linux"):
         make_lab("open")
     (tmp_path / "nsenter").touch(mode=0o755)
@@ -297,7 +297,7 @@ def test_a_sweep_takes_what_no_living_process_owns(make_lab: MakeLab) -> None:
 
 
 def test_the_key_is_as_the_agent_wants_it(make_lab: MakeLab) -> None:
-    from agent import keys
+    from agent.access import keys
 
     path = write_key(make_lab(None))
     assert len(keys.load(path)) == 32

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys
-from agent.keyring import store
+from agent.access import keys
+from agent.access.keyring import store
 from probe.lab import Lab, load_firewall, module, start_agent
 from tests.netns.ends import Json, Running, agent_log, outcomes, result
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys
+from agent.access import keys
 from probe.lab import Lab, load_firewall, module
 from tests.netns.ends import Running, Said, wait_until
 from tests.netns.test_bad_luck_agent import HELLO, Session
@@ -65,7 +65,7 @@ def typed_wrong(code: str) -> str:
 
 
 def another(code: str) -> str:
-    from agent.pairing import _check_digit, read_code
+    from agent.access.pairing import _check_digit, read_code
 
     digits = f"{(int(read_code(code)[:-1]) + 1) % 10**8:08}"
     return digits + _check_digit(digits)

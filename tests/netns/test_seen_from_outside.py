@@ -13,7 +13,7 @@ import pytest
 
 from agent.control import PROTOCOL
 from agent.linux.privileges import NEEDED
-from agent.status import place
+from agent.log.status import place
 from probe.lab import Lab, module, start_agent, write_key
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys, pairing, tls
-from agent.keyring import identifier
-from agent.pairing import GOODBYE, OPEN_KEY, Near
+from agent.access import keys, pairing, tls
+from agent.access.keyring import identifier
+from agent.access.pairing import GOODBYE, OPEN_KEY, Near
 from probe.lab import Lab, module, start_agent, write_key
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import (

@@ -6,7 +6,7 @@ import pexpect
 import pytest
 
 from probe.lab import Lab, environment, module
-from probe.lab_janitor import NETNS_DIRECTORY
+from probe.lab.janitor import NETNS_DIRECTORY
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import wait_until
 from tests.netns.sshd import Sshd, agents, built, run

@@ -29,7 +29,7 @@ from agent.events import (
 from agent.model import Direction, Facts, Kept, Side, Sighting, Tag, Volley
 from agent.wire import ip
 from agent.wire.base import Keys, Packet, Path
-from probe.evidence import Evidence
+from probe.judge.evidence import Evidence
 from probe.plan import Plan
 
 NEAR, FAR = {4: "10.1.0.2", 6: "fd00:1::2"}, {4: "10.2.0.2", 6: "fd00:2::2"}

@@ -10,7 +10,7 @@ from agent.model import Direction, Event, Late, Side, Tag
 from agent.wire import codec
 from agent.wire.base import Keys, Packet
 from probe.plan import Plan, Planned
-from probe.state import ALONE, REPLY, REQUEST, checks
+from probe.state.conduct import ALONE, REPLY, REQUEST, checks
 from scenarios import Expect
 from tests.pair.fakelink import FAR, NEAR, SECRET, Link, drops
 

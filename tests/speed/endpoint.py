@@ -15,7 +15,7 @@ import time
 from itertools import chain, repeat
 from pathlib import Path
 
-from agent import keys
+from agent.access import keys
 from agent.control import (
     Await,
     Awaiting,
@@ -35,7 +35,7 @@ from agent.linux.host import Host
 from agent.model import Check, Direction, Event, Flow, Side, Sighting, Volley
 from agent.station import Station
 from agent.wire.base import Keys, Packet
-from probe.link import Here, connect
+from probe.far.link import Here, connect
 
 # One kind by a raw socket, one by a UDP socket; without a partner neither is answered.
 CHECKS = [

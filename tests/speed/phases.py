@@ -18,7 +18,7 @@ from typing import Any  # noqa: E402
 
 
 def main(file: str, arguments: list[str]) -> int:
-    import agent.tls
+    import agent.access.tls
     from agent.linux.host import Host
     from probe import cli
     from probe.drive import Drive
@@ -52,9 +52,9 @@ def main(file: str, arguments: list[str]) -> int:
     def waited(start: float, end: float) -> None:
         stamps["waited"] += end - start
 
-    make_context, send = agent.tls.context, Host.transmit
+    make_context, send = agent.access.tls.context, Host.transmit
     for owner, name, new in (
-        (agent.tls, "context", context),
+        (agent.access.tls, "context", context),
         (Host, "transmit", transmit),
         (Drive, "run", timed(Drive.run, drove)),
         (Drive, "_wait", timed(Drive._wait, waited)),

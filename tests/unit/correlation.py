@@ -17,10 +17,10 @@ from agent.model import (
     Volley,
 )
 from probe.correlate import correlate
-from probe.evidence import Evidence
+from probe.judge.evidence import Evidence
+from probe.judge.tracks import origin, target
 from probe.plan import Plan, Planned
 from probe.result import Conclusion, Expect
-from probe.tracks import origin, target
 
 NEAR, FAR, ROUTER = "10.1.0.2", "10.2.0.2", "10.1.0.1"
 

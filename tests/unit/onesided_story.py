@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.model import TAKEN, Event, Icmp, Side
-from probe import onesided
+from probe.judge import onesided
 from probe.plan import Planned
 from probe.result import Conclusion
 from tests.unit.correlation import FAR, OUT, ROUTER, Story, pair

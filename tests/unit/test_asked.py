@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.asked import KB, Asked, WrongQuestion, checks, read, write
 from agent.errors import AgentError
 from agent.model import Direction, Flow, Fragmenting
+from agent.record.asked import KB, Asked, WrongQuestion, checks, read, write
 from probe.plan import asked, make
 from scenarios import load, names
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agent.model import Check, Direction, Event, Flow, Side, Sighting
-from probe.changes import changes
-from probe.evidence import Evidence
+from probe.judge.changes import changes
+from probe.judge.evidence import Evidence
 from probe.plan import Plan, Planned
 from scenarios import Expect
 

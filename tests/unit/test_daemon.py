@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.access.keyring import Keyring, NamedKey
 from agent.control import PROTOCOL, STOPPED, AnyMessage, Decoder, Hello, Oops, Welcome, encode
 from agent.daemon import MOST_KEYS, Config, Daemon
 from agent.inband.box import PUBLIC, Shared
 from agent.inband.session import Send, Session
 from agent.inband.ways import HARMLESS, answering, new_flow
-from agent.keyring import Keyring, NamedKey
 from agent.ledger import Ledger
 from agent.linux.line import Line
 from agent.model import Limits, Side

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from probe import dial
-from probe.dial import LinkError
+from probe.far import dial
+from probe.far.dial import LinkError
 
 
 def resolve(host: str, family: int | None = None) -> tuple[int, str]:

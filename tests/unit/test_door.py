@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agent import door, tls
-from agent.door import Door
-from agent.keyring import Keyring, NamedKey, identifier
-from agent.pairing import OPEN_KEY
-from agent.waiting import ROOM_EACH
+from agent.access import door, tls
+from agent.access.door import Door
+from agent.access.keyring import Keyring, NamedKey, identifier
+from agent.access.pairing import OPEN_KEY
+from agent.access.waiting import ROOM_EACH
 
 ALICE, BOB = NamedKey("alice", b"a" * 32), NamedKey("bob", b"b" * 32)
 RING = Keyring((ALICE, BOB))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.hold import PRECISION, SECOND, Held, Search
+from probe.state.hold import PRECISION, SECOND, Held, Search
 
 
 def play(timeout: float, bound: float) -> tuple[Held, list[float]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from probe import hostnames
+from probe.far import hostnames
 
 TEXT = """\
 127.0.0.1 localhost

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from agent.model import Check, Direction, Flow
 from probe import plan as planning
-from probe.inspection import NOISE, findings, with_noise
+from probe.judge.inspection import NOISE, findings, with_noise
 from probe.result import Conclusion, Expect, Outcome, Verdict
 from scenarios import load
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from agent import invite, keys, pairing, tls
+from agent.access import invite, keys, pairing, tls
+from agent.access.door import Door
+from agent.access.invite import Invitation
+from agent.access.keyring import Keyring, NamedKey
+from agent.access.pairing import OPEN_KEY, PairingError
 from agent.cli import keep_once
-from agent.door import Door
 from agent.errors import KeyFileError
-from agent.invite import Invitation
-from agent.keyring import Keyring, NamedKey
-from agent.pairing import OPEN_KEY, PairingError
-from probe import pair
-from probe.dial import LinkError, dial
+from probe.far import pair
+from probe.far.dial import LinkError, dial
 
 
 class Far:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import journal
+from agent.log import journal
 
 
 @pytest.fixture(params=[False, True], ids=["text", "json"])

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys
+from agent.access import keys
+from agent.access.keyring import NAME
 from agent.errors import KeyFileError
-from agent.keyring import NAME
-from probe import keyholder, pair
-from probe.keyholder import NoKey, hold
+from probe.far import keyholder, pair
+from probe.far.keyholder import NoKey, hold
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import keyring, keys
+from agent.access import keyring, keys
+from agent.access.keyring import Keyring, NamedKey, identifier
 from agent.errors import KeyFileError
-from agent.keyring import Keyring, NamedKey, identifier
 
 
 def made(directory: Path, *names: str) -> dict[str, bytes]:

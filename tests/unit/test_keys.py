@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import keys, tls
+from agent.access import keys, tls
 from agent.errors import KeyFileError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from probe.lab_firewall import Firewall, LabError, firewall_names, load_firewall
+from probe.lab.firewall import Firewall, LabError, firewall_names, load_firewall
 
 NAMED = {
     "open",

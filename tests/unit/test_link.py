@@ -22,9 +22,9 @@ from agent.control import (
     encode,
 )
 from agent.model import Facts
-from probe import link
-from probe.dial import LinkError
-from probe.link import LinkLost, There
+from probe.far import link
+from probe.far.dial import LinkError
+from probe.far.link import LinkLost, There
 
 
 class Writer:

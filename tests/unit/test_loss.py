@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from probe import loss
+from probe.judge import loss
 
 
 def test_the_bound_holds_as_often_as_it_promises() -> None:

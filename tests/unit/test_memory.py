@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.hold import Held
-from probe.memory import (
+from probe.state.hold import Held
+from probe.state.memory import (
     Asked,
     Cold,
     Exchange,

@@ -12,9 +12,9 @@ import pytest
 from prometheus_client import generate_latest
 
 from agent.model import Fragmenting
-from probe.metrics import Metrics, NoMetrics
 from probe.result import Outcome
-from probe.watching import Change, Round
+from probe.watch.metrics import Metrics, NoMetrics
+from probe.watch.watching import Change, Round
 from scenarios import Row
 from tests.samples import result, row, whole
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from agent.model import OVER_RATION, Event, Facts, Prior, Side, Volley
-from probe import onesided
-from probe.evidence import Evidence
-from probe.hearsay import routers
+from probe.judge import onesided
+from probe.judge.evidence import Evidence
+from probe.judge.hearsay import routers
 from probe.plan import Planned
 from probe.result import Expect, Outcome, Verdict
 from tests.unit.correlation import IN, NEAR, pair

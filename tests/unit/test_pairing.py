@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from agent import pairing
-from agent.pairing import (
+from agent.access import pairing
+from agent.access.pairing import (
     LIFETIME,
     MOST_BEGUN,
     Far,

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Direction, Event, Flow, Icmp, Sighting
-from probe.pathmtu import AT_ONCE, Question, Range, conclude, learned, plan, sentences, sizes
+from probe.judge.pathmtu import AT_ONCE, Question, Range, conclude, learned, plan, sentences, sizes
+from probe.judge.tracks import origin, target
 from probe.result import PathMtu
 from probe.sizing import MAX_ROUNDS
-from probe.tracks import origin, target
 
 OUT, IN = Direction.OUTBOUND, Direction.INBOUND
 Mtus = dict[Direction, int]

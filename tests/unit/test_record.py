@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Event, Facts, Icmp, PortHeld, Prior, Side, Sighting
-from agent.record import HEAD, Record, RecordError, decode, encode
+from agent.record.file import HEAD, Record, RecordError, decode, encode
 
 KEY = bytes(range(32))
 
@@ -73,7 +73,7 @@ def test_why_not(data: bytes, words: str) -> None:
 
 
 def test_a_record_that_is_signed_and_makes_no_sense() -> None:
-    from agent.record import _signature
+    from agent.record.file import _signature
 
     signed = HEAD + b'{"side": "middle"}\n'
     with pytest.raises(RecordError, match="malformed"):

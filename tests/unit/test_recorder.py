@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from agent import recorder
 from agent.ledger import Ledger
 from agent.model import Side
-from agent.recorder import ClockSet, Recorder, TooLate
-from agent.schedule import Schedule
+from agent.record import recorder
+from agent.record.recorder import ClockSet, Recorder, TooLate
+from agent.record.schedule import Schedule
 
 AT = 1_700_000_000.0
 SCHEDULE = Schedule(AT, "esp ike", 4, run="0badcafe")

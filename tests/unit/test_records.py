@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from agent.model import Direction, Event, Facts, Icmp, Side, Sighting
-from agent.record import Record
-from probe.records import NoPair, conclude, evidence, pair, plan
+from agent.record.file import Record
+from probe.record.joined import NoPair, conclude, evidence, pair, plan
 from probe.result import Outcome
 from scenarios import load
 

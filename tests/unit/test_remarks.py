@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.model import Facts, PortHeld
-from probe.evidence import Evidence
+from probe.judge.evidence import Evidence
 from probe.remarks import of_hosts, troubles
 
 

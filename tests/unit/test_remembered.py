@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.ledger import Ledger
 from agent.model import Direction, Event, Flow, Side, Sighting
 from probe import plan as planning
-from probe.remembered import Remembered
+from probe.far.remembered import Remembered
 from scenarios import load
 
 FAR, NEAR = "10.0.0.5", "10.0.0.1"

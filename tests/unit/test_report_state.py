@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.hold import Held
-from probe.memory import Asked, Finding, State, Trial, Way
 from probe.report.state import render, render_json
+from probe.state.hold import Held
+from probe.state.memory import Asked, Finding, State, Trial, Way
 from tests.unit.test_state import result_of
 
 COLD = Trial(Asked.COLD, 0.0, Way(12))

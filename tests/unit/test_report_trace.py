@@ -6,10 +6,10 @@ import json
 from dataclasses import replace
 
 from agent.model import Direction
-from probe.hops import Case
 from probe.report.trace import render, render_json
 from probe.result import Host, PathFacts, RunResult
-from probe.trace import TraceResult, conclude
+from probe.trace.conclusion import TraceResult, conclude
+from probe.trace.hops import Case
 from tests.unit.walks import FAR, Path
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from agent.model import Fragmenting
 from probe.report.watch import changed, json_lines, lines, name
 from probe.result import Outcome
-from probe.watching import Change, Round
+from probe.watch.watching import Change, Round
 from scenarios import Row
 from tests.samples import result, row, whole
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.asked import KB
 from agent.model import Direction
-from agent.schedule import FIRST_PORT, GAP, PORTS, Schedule, moment, written
+from agent.record.asked import KB
+from agent.record.schedule import FIRST_PORT, GAP, PORTS, Schedule, moment, written
 
 IN, OUT = Direction.INBOUND, Direction.OUTBOUND
 KEY = bytes(range(32))

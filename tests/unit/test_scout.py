@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent.model import Direction, Event, Side
-from probe.evidence import came_from
-from probe.opening import tuple_of
-from probe.scout import plan
+from probe.far.scout import plan
+from probe.judge.evidence import came_from
+from probe.judge.opening import tuple_of
 from tests.unit.correlation import FAR, NEAR, OUT, ROUTER, Story, pair
 
 

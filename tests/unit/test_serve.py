@@ -14,7 +14,9 @@ ROOT = Path(__file__).parent.parent.parent
 BY_HAND = ("make_templates.py", "cli.py", "arguments.py", "__main__.py")  # not while it serves
 READY = """
 import sys
-from agent import cli, keys, serve, tls
+from agent import cli, serve
+from agent.access import keys
+from agent.access import tls
 from agent.linux import privileges
 serve.have_all_at_hand(pairing=True)
 tls.context(bytes(32), server=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from probe import ssh
-from probe.ashore import here
-from probe.dial import LinkError
-from probe.ssh import NoFile, Shore, Ssh, far_command, find_file
+from probe.far import ssh
+from probe.far.ashore import here
+from probe.far.dial import LinkError
+from probe.far.ssh import NoFile, Shore, Ssh, far_command, find_file
 
 
 def pyz(place: Path, main: str) -> Path:
@@ -38,7 +38,7 @@ def test_the_file_and_what_it_is_made_for(tmp_path: Path) -> None:
 def test_without_a_file_it_says_how_to_make_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ssh, "__file__", str(tmp_path / "probe" / "ssh.py"))
+    monkeypatch.setattr(ssh, "__file__", str(tmp_path / "probe" / "far" / "ssh.py"))
     with pytest.raises(NoFile, match="Run `make dist`"):
         find_file(None)
     (tmp_path / "dist").mkdir()

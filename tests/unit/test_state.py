@@ -7,11 +7,9 @@ import pytest
 from agent.control import Answer, Answering, Decoder, Open, encode
 from agent.model import Direction, Late, Tag
 from agent.orders import BadOrder, check_late, check_open
-from probe.hold import Held
-from probe.memory import Finding, State, StateResult
 from probe.result import Host, PathFacts, RunResult
 from probe.run import WrongRequest
-from probe.state import (
+from probe.state.conduct import (
     ALONE,
     REPLY,
     REQUEST,
@@ -20,6 +18,8 @@ from probe.state import (
     exit_code,
     measurable,
 )
+from probe.state.hold import Held
+from probe.state.memory import Finding, State, StateResult
 
 ADDRESSES = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
 GOOD = Late(Tag(REQUEST, 1), REPLY, 30_001, 12)

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from agent.control import Open
+from agent.log.tally import Session, Totals
 from agent.model import Check, Direction, Event, Facts, Flow, PortHeld, Side, Sighting
-from agent.tally import Session, Totals
 
 NEW = Check(1, "esp", Direction.INBOUND, Flow.NEW, 4, partner=2)
 REPLY = Check(2, "esp", Direction.OUTBOUND, Flow.REPLY, 4, partner=1)

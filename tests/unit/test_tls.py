@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from agent import tls
+from agent.access import tls
 
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ipsec-probe")])
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import Check, Direction, Event, Flow, Side, Sighting
-from probe.hops import ORIGIN, TARGET, Case, Got, Walked, distance
 from probe.result import Outcome
-from probe.trace import Way, conclude
+from probe.trace.conclusion import Way, conclude
+from probe.trace.hops import ORIGIN, TARGET, Case, Got, Walked, distance
 from tests.unit.walks import ECHO, ESP, FAR, Path, router
 
 YES, NO, UNKNOWN = Got.YES, Got.NO, Got.UNKNOWN

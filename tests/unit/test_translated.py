@@ -8,7 +8,7 @@ import pytest
 
 from agent.ledger import TRANSLATED
 from agent.model import Direction, Event, Prior, Side
-from probe import translated
+from probe.judge import translated
 from probe.result import Outcome
 from tests.unit.correlation import FAR, IN, NEAR, OUT, Story, esp_both_ways, pair
 

@@ -9,7 +9,7 @@ import pytest
 from agent.model import Direction, Event, Facts, Side, Sighting, Volley
 from probe import plan as planning
 from probe.correlate import correlate
-from probe.evidence import Evidence
+from probe.judge.evidence import Evidence
 from probe.result import Conclusion, Outcome
 from scenarios import load
 

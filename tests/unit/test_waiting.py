@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.waiting import Waiting
+from agent.access.waiting import Waiting
 
 
 def test_the_oldest_of_an_address_makes_room() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from agent.model import Direction
 from probe.result import Host, Outcome, PathFacts, RunResult
-from probe.trace import TraceResult, Way
-from probe.walk import Traced, exit_code
+from probe.trace.conclusion import TraceResult, Way
+from probe.trace.walk import Traced, exit_code
 
 HOST = Host("h", "10.0.0.1", "0")
 RUN = RunResult("kb233256", 0.0, 1.0, True, HOST, HOST, PathFacts(None), ())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.model import Direction, Flow
 from probe.correlate import verdict
 from probe.result import Conclusion, Expect, Outcome, Verdict
-from probe.watching import (
+from probe.watch.watching import (
     BLIND,
     BLOCKED,
     CALM_SECONDS,

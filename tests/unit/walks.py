@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from agent.model import Check, Direction, Event, Flow, Icmp, Side, Sighting, Volley
 from agent.recognise import ANY_SHOT
-from probe.hops import Walked
 from probe.result import Conclusion, Expect, Outcome, Verdict
+from probe.trace.hops import Walked
 
 FAR = "10.9.9.9"
 ESP = Check(1, "esp", Direction.OUTBOUND, Flow.NEW, 4)

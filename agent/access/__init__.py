@@ -1,0 +1,1 @@
+"""Who may use the agent: its door, the keys that it takes, and pairing."""

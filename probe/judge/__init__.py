@@ -1,0 +1,1 @@
+"""What the correlator judges by: what was seen, what it may mean, and the words for it."""

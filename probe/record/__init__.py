@@ -1,0 +1,1 @@
+"""``probe record`` and ``probe correlate``: two ends without contact."""

@@ -1,0 +1,1 @@
+"""``probe state``: how long does the way back stay open?"""

@@ -1,0 +1,1 @@
+"""``probe trace``: where does it die?"""

@@ -1,0 +1,1 @@
+"""``probe watch``: what changes from run to run."""
