@@ -66,6 +66,8 @@ class _Words:
         case, outcome, direction = self._case, self._subject.outcome, self._check.direction
         if case.arrived or outcome not in DEAD:
             return Way(direction, *self._not_dead(), case.hops())
+        if case.asked == 0:
+            return Way(direction, outcome, f"{self._subject.cause}; no hop was asked", ())
         holder = case.holder
         misser = case.misser if case.certain else None
         if case.refuser is not None:

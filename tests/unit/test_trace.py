@@ -33,6 +33,17 @@ def reached(way: Way) -> list[Got]:
     return [hop.subject for hop in way.hops]
 
 
+def test_where_no_hop_was_asked_nothing_is_said_of_the_routers() -> None:
+    """By ssh: where near was in far's eyes came to light when it was too late for a walk."""
+    path = Path(drops={"esp": 2})
+    path.shoot(ESP, None, 3)
+    path.shoot(ECHO, None, 3)
+    way = conclude(path.walked())
+    assert way.outcome is Outcome.LOST
+    assert way.cause == "; no hop was asked"
+    assert way.hops == ()
+
+
 # -- it dies ---------------------------------------------------------------------------------------
 
 
