@@ -111,7 +111,7 @@ def start_agent(lab: Lab, key: Path, *options: str) -> subprocess.Popen[Any]:
             how = f"ended with code {code}" if code is not None else f"is silent after {START:g} s"
             words = log.read_text(errors="replace").strip()
             raise LabUnavailable(f"the lab's agent {how}" + (f":\n{words}" if words else ""))
-        time.sleep(0.005)
+        time.sleep(0.02)  # a look at all sockets costs milliseconds of a core
     return agent
 
 

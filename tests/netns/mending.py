@@ -10,11 +10,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from types import MappingProxyType
-from typing import Any
 
 from pyroute2 import IPRoute
 
@@ -26,7 +23,6 @@ from probe.report.saved import read
 from probe.result import Conclusion, Expect, Outcome, RunResult, Verdict
 
 TIMEOUT = 0.3  # seconds without news before silence counts; the lab's round trip is 0.1 ms
-AT_ONCE = 4
 OTHER = {4: "10.77.1.9", 6: "fd77:1::9"}  # an address that no rule is about
 NAMES = ("kind", "direction", "flow", "size", "fragmenting", "source_port", "destination_port")
 
@@ -122,29 +118,6 @@ def both(cases: Iterable[str]) -> list[tuple[str, int]]:
     """Each case in IPv4, and every other one in IPv6 as well."""
     names = list(cases)
     return [(case, 4) for case in names] + [(case, 6) for case in names[::2]]
-
-
-def trials(
-    platform: str, cases: Mapping[str, Install], follow: Follow, **more: Any
-) -> Callable[[str, int], Trial]:
-    """The trial of a case in IPv4 or IPv6. They all begin when the first is asked for.
-
-    Most of a trial is waiting, so that several go on at once.
-    """
-
-    @cache
-    def begun() -> dict[tuple[str, int], Future[Trial]]:
-        pool = ThreadPoolExecutor(AT_ONCE)
-        found = {
-            (case, family): pool.submit(
-                conduct, platform, cases[case], follow, family=family, stranger=family == 4, **more
-            )
-            for case, family in both(cases)
-        }
-        pool.shutdown(wait=False)
-        return found
-
-    return lambda case, family: begun()[case, family].result()
 
 
 def ask(lab: Lab, scenario: str, *options: str) -> RunResult:

@@ -122,11 +122,10 @@ CASES = {
     "far-in": firewalld("far", HOST),
     "near-out": firewalld("near", MUTE),
 }
-TRIALS = mending.trials("firewalld", CASES, follow)
 
 
 @pytest.mark.parametrize(("case", "family"), mending.both(CASES))
 def test_every_row_that_failed_passes_and_nothing_else(case: str, family: int) -> None:
-    trial = TRIALS(case, family)
+    trial = mending.conduct("firewalld", CASES[case], follow, family=family, stranger=family == 4)
     assert trial.still_failing() == [], trial.advice
     assert trial.opened() == [], trial.advice

@@ -8,7 +8,6 @@ says that no rule helps (NAT breaks AH, for one).
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
@@ -45,6 +44,7 @@ def scenario(drawn: Case) -> str:
     return f'title = "{drawn.name}"\n' + USUAL + mending.rows(*asked)
 
 
+@cache
 def conduct(number: int) -> list[tuple[RunResult, str]]:
     """The runs, each with the advice that followed from it; the last one is the mended state."""
     drawn = case(number)
@@ -64,15 +64,9 @@ def conduct(number: int) -> list[tuple[RunResult, str]]:
     return runs
 
 
-@cache
-def trials() -> list[Future[list[tuple[RunResult, str]]]]:
-    with ThreadPoolExecutor(mending.AT_ONCE) as pool:
-        return [pool.submit(conduct, number) for number in range(CASES)]
-
-
 @pytest.mark.parametrize("number", range(CASES))
 def test_advice_mends_it_or_says_that_no_rule_does(number: int) -> None:
-    runs = trials()[number].result()
+    runs = conduct(number)
     for (before, advice), (after, _) in pairwise(runs):
         assert again(before, after) == [], advice
         assert mending.Trial(before, advice, after, None).opened() == [], advice
@@ -95,4 +89,4 @@ def covers(given: Rule, rule: Rule) -> bool:
 
 
 def test_the_drawn_cases_have_something_to_mend() -> None:
-    assert sum(bool(derive(trials()[n].result()[0][0]).rules) for n in range(CASES)) > CASES // 2
+    assert sum(bool(derive(conduct(n)[0][0]).rules) for n in range(CASES)) > CASES // 2

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-
 import pytest
 
 from tests.netns.truth.generate import generate
@@ -25,27 +22,20 @@ from tests.netns.truth.rules import (
     Nat,
     Rule,
 )
-from tests.netns.truth.trial import Trial, conduct, with_loss
+from tests.netns.truth.trial import conduct, with_loss
 
 SEED = 233256
 CASES = 24
-AT_ONCE = 4  # most of a trial is waiting
 
 STATEFUL = Rule(ACCEPT, states=("established", "related"))
 OUT_ONLY = Chain((STATEFUL, Rule(ACCEPT, way=OUTBOUND)), DROP)
 KINDS = ("esp", "ike", "kerberos-udp", "kerberos-tcp")
 
 
-@pytest.fixture(scope="module")
-def trials() -> Iterator[list[Future[Trial]]]:
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield [pool.submit(conduct, generate(SEED, number)) for number in range(CASES)]
-
-
 @pytest.mark.netns
 @pytest.mark.parametrize("number", range(CASES))
-def test_the_program_says_what_the_rules_call_for(trials: list[Future[Trial]], number: int) -> None:
-    told = [str(disagreement) for disagreement in trials[number].result().disagreements]
+def test_the_program_says_what_the_rules_call_for(number: int) -> None:
+    told = [str(disagreement) for disagreement in conduct(generate(SEED, number)).disagreements]
     assert not told, "\n".join([*told, f"python tests/soak.py --seed {SEED} --case {number}"])
 
 
