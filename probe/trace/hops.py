@@ -343,9 +343,14 @@ class Case:
         return len(one.get(number, ())), len(other.get(number, ()))
 
     def _last_worth_telling(self) -> int:
-        """Where nothing arrived: the last hop that answered, and one silent one behind it."""
-        if self.arrived or self.reference_through:
-            return self.asked
+        """Where nothing arrived: the last hop that answered, and one silent one behind it.
+
+        A kind that dies is asked of more hops than there may be: its silence shows no hop.
+        """
+        kinds = ((self.subject, self.arrived), (self.reference, self.reference_through))
+        through = [tally.shots for tally, arrived in kinds if arrived]
+        if through:
+            return max([self.deepest, *(ttl for shots in through for ttl in shots)])
         return min(self.asked, self.deepest + 1)
 
     def _subject_got(self, number: int, missed_from: int | None) -> Got:

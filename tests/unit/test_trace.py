@@ -212,6 +212,15 @@ def test_everything_passes() -> None:
     assert (way.forwarder, way.holder, way.misser) == (None, None, None)
 
 
+@pytest.mark.parametrize("routers", [1, 3])
+def test_a_reference_that_dies_adds_no_router_to_a_way_that_is_open(routers: int) -> None:
+    """It is asked one hop further than the way is long, and nothing comes of that."""
+    path = Path(routers=routers, drops={"icmp-echo": 1})
+    way = conclude(path.walk())
+    assert way.outcome is Outcome.DELIVERED
+    assert [hop.number for hop in way.hops] == list(range(1, routers + 1))
+
+
 def test_what_the_other_direction_may_have_opened_is_told() -> None:
     walked = Path().walk()
     way = conclude(walked, crossed=2)
