@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 import textwrap
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
 _CHOICE = re.compile(r"invalid choice: '(.*?)' \(choose from (.*)\)")
 _UNKNOWN = re.compile(r"unrecognized arguments: (--?[^ =]+)")
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal: argparse makes one with every option, also where nobody asks for
+    help, and would have shutil find the width, with all the archive formats that shutil imports.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_columns() - 2)
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *, description: str | None = None, **options: Any) -> None:
         text = textwrap.fill(" ".join(description.split()), 79) if description else None
-        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("formatter_class", Formatter)
         super().__init__(description=text, **options)
 
     def error(self, message: str) -> NoReturn:
@@ -40,6 +51,17 @@ class Parser(argparse.ArgumentParser):
             options = [name for action in self._actions for name in action.option_strings]
             return like(unknown[1], options)
         return ""
+
+
+def _columns() -> int:
+    """As shutil.get_terminal_size has it."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):  # no standard output, or no terminal
+        return 80
 
 
 def like(word: str, known: Iterable[str]) -> str:

@@ -10,10 +10,11 @@ import ipaddress
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from agent import __version__
 from agent.control import Open
 from agent.errors import AgentError
 from agent.model import Check, Flow, Late, PortUse, Volley
-from agent.wire import codec, kerberos
+from agent.wire import codec, is_kind, kerberos
 
 SECRET = 32  # octets
 MAX_CHECKS = 1000
@@ -29,7 +30,7 @@ class BadOrder(AgentError):
 
 
 def check_open(order: Open) -> None:
-    """BadOrder unless a run can be opened like this. UnknownKind for a kind without a codec."""
+    """BadOrder unless a run can be opened like this."""
     if len(order.secret) != SECRET:
         raise BadOrder(f"a run's secret has {SECRET} octets")
     if not 0 < len(order.checks) <= MAX_CHECKS:
@@ -136,6 +137,8 @@ def _fault(check: Check, checks: Mapping[int, Check]) -> str:
             return f"{port} is no port"
     if check.size is not None and not 0 < check.size <= 65_535:
         return f"no packet has {check.size} octets"
+    if not is_kind(check.kind):
+        return f"there is no kind {check.kind!r} in version {__version__}"
     service = check.destination_port if check.flow is Flow.NEW else check.source_port
     if service != codec(check.kind).port:
         return f"{check.kind} has another port than {service}"

@@ -35,7 +35,6 @@ LATE = (
     "cryptography.exceptions",
     "cryptography.hazmat.primitives.asymmetric.x25519",
     "cryptography.hazmat.primitives.ciphers.aead",
-    "difflib",
     "encodings.ascii",
     "encodings.idna",
 )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -71,13 +70,17 @@ def placed(error: Exception, options: argparse.Namespace, given: Sequence[str] |
 
 def _read(parser: Parser, file: Path, *, needed: bool) -> dict[str, object]:
     try:
-        found = tomllib.loads(file.read_bytes().decode("utf-8-sig"))
+        text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         if not needed and isinstance(error, FileNotFoundError | NotADirectoryError):
             return {}
         raise SettingsError(f"--config {file}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{file}: not UTF-8 text") from None
+    import tomllib  # not for an agent that has no such file
+
+    try:
+        found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file}: not TOML: {error}") from None
     names = [

@@ -31,7 +31,6 @@ _PORTLESS = ("esp", "ah", "icmp-echo")
 SAMPLE = 5  # ports that stand for a range, unless the row says how many
 _PORT_RANGE = re.compile(r"(udp|tcp):([1-9][0-9]{0,4})-([1-9][0-9]{0,4})")
 _WHOLE = ("ah", "icmp-echo")
-_PORT_KIND = re.compile(r"(?:udp|tcp):([1-9][0-9]{0,4})")
 _DECODE_ERROR = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _LABEL_LENGTH = 40
 
@@ -71,12 +70,13 @@ def load(name_or_path: str) -> Scenario:
 
 def known_kind(name: str) -> bool:
     """True for a kind with a codec, and for ``udp:PORT`` and ``tcp:PORT``."""
-    port = _PORT_KIND.fullmatch(name)
-    return int(port[1]) <= 65535 if port else name in _kinds()
+    from agent.wire import is_kind  # the codecs: not for those who only want names()
+
+    return is_kind(name)
 
 
 def _kinds() -> tuple[str, ...]:
-    from agent.wire import KINDS  # the codecs: not for those who only want names()
+    from agent.wire import KINDS
 
     return KINDS
 

@@ -12,7 +12,7 @@ from importlib import import_module
 
 from agent.wire.base import Codec, UnknownKind
 
-__all__ = ["KINDS", "Codec", "UnknownKind", "codec"]
+__all__ = ["KINDS", "Codec", "UnknownKind", "codec", "is_kind"]
 
 _CODECS = {  # kind: (module, class)
     "esp": ("esp", "Esp"),
@@ -35,6 +35,12 @@ KINDS: tuple[str, ...] = tuple(_CODECS)  # ``udp:PORT`` and ``tcp:PORT`` are kin
 _PORT_KIND = re.compile(r"(udp|tcp):([1-9][0-9]{0,4})")
 
 
+def is_kind(name: str) -> bool:
+    """Whether it has a codec."""
+    port = _PORT_KIND.fullmatch(name)
+    return name in _CODECS or (port is not None and int(port[2]) <= 65535)
+
+
 @cache
 def codec(name: str) -> Codec:
     """The codec of a kind, the same object every time. UnknownKind for any other name."""
@@ -43,16 +49,16 @@ def codec(name: str) -> Codec:
         made = getattr(import_module(f"agent.wire.{module}"), kind)()
         assert isinstance(made, Codec)
         return made
-    match = _PORT_KIND.fullmatch(name)
-    if match and int(match[2]) <= 65535:
-        from agent.wire.port import PortCodec
+    if not is_kind(name):
+        raise UnknownKind(_unknown(name))
+    from agent.wire.port import PortCodec
 
-        return PortCodec(match[1], int(match[2]))
-    raise UnknownKind(_unknown(name))
+    transport, _, port = name.partition(":")
+    return PortCodec(transport, int(port))
 
 
 def _unknown(name: str) -> str:
-    import difflib
+    import difflib  # only on the way to an error, and never while an agent serves
 
     near = difflib.get_close_matches(name.lower(), KINDS, n=1)
     if near:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 
 import pytest
 
+from agent import arguments
 from agent.cli import parser as agent_parser
 from probe.cli import parser
 from probe.commands import NAMES
@@ -43,6 +45,17 @@ def test_help(
             agent_parser().parse_args(words[1:])
             taken += 1
     assert taken, "no example"
+
+
+@pytest.mark.parametrize("columns", ["80", "132", "0", "", "wide", None])
+def test_help_is_as_wide_as_argparse_would_have_it(
+    columns: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if columns is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", columns)
+    assert arguments.Formatter("probe")._width == argparse.HelpFormatter("probe")._width
 
 
 def test_every_option_says_what_it_does() -> None:

@@ -16,6 +16,7 @@ from probe.lab import module, start_agent, write_key
 from tests.netns.conftest import MakeLab
 from tests.netns.ends import Running, outcomes, probe, result, wait_until
 from tests.netns.nobody import AS_THE_UNIT, NOBODY, only, own, own_key, reachable, told
+from tests.unit.test_serve import NEVER
 
 pytestmark = pytest.mark.netns
 
@@ -144,8 +145,9 @@ def test_it_imports_nothing_any_more_once_it_serves(make_lab: MakeLab) -> None:
     assert probe(lab, key, "--only=esp").code == 0
     agent.process.terminate()
     said = agent.end()
-    _, started, after = said.err.partition(" started ")
+    before, started, after = said.err.partition(" started ")
     assert started
+    assert {line.rpartition("| ")[2].strip() for line in before.splitlines()}.isdisjoint(NEVER)
     assert "keys-read-again" in after
     assert [line for line in after.splitlines() if line.startswith("import time:")] == []
 

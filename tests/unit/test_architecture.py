@@ -77,7 +77,7 @@ def test_dependencies_point_one_way(module: str) -> None:
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("scenarios")])
 def test_scenarios_know_the_model_and_the_names_of_the_kinds(module: str) -> None:
     agents = {name for name in imported(MODULES[module]) if name.partition(".")[0] == "agent"}
-    allowed = ("agent.model", "agent.wire.KINDS")
+    allowed = ("agent.model", "agent.wire.KINDS", "agent.wire.is_kind")
     assert all(name == "agent.wire" or name.startswith(allowed) for name in agents)
 
 
