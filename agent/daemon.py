@@ -38,7 +38,7 @@ from agent.errors import AgentError, ControlError, in_one_line
 from agent.inband.carriers import MOST_MARKERS
 from agent.ledger import Ledger
 from agent.limits import OverLimit
-from agent.linux import privileges
+from agent.linux import heap, privileges
 from agent.linux.doorway import Doorway
 from agent.linux.host import Host
 from agent.linux.line import Line, Writer
@@ -54,6 +54,7 @@ INBAND_HELLO_SECONDS = 20.0  # where a lost packet is sent again and again
 IDLE_SECONDS = 120.0  # a run asks something at least this often
 CLOSE_SECONDS = 1.0
 MOST_KEYS = MOST_MARKERS // 2  # of operators who may call in packets
+REST_SECONDS = 1.0  # from the last session's end until its memory is given back
 WRITE_SECONDS = 1.0  # flows that are seen this close together are written down together
 
 log = logging.getLogger(journal.NAME)
@@ -288,6 +289,12 @@ class Daemon:
             else:
                 self._note(told, reason)
             await self._end(writer)
+            if not self._sessions:
+                asyncio.get_running_loop().call_later(REST_SECONDS, self._rest)
+
+    def _rest(self) -> None:
+        if not self._sessions:
+            heap.give_back()
 
     def _note(self, told: tally.Session, reason: str | None) -> None:
         """The one line about a session."""

@@ -25,7 +25,10 @@ class Memory:
     """MiB."""
 
     resident: float
-    private: float  # of its own, not shared with other programs that map the same files
+    own: (
+        float  # of it what no file holds; the rest is Python's and its libraries', for all to share
+    )
+    alone: float  # of that what it shares with no process that it forked, or was forked by
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +41,10 @@ class Load:
 def memory(pid: int) -> Memory:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
 
-    def total(names: str) -> float:
-        return sum(map(int, re.findall(rf"^(?:{names}): +(\d+) kB", text, re.MULTILINE))) / 1024
+    def total(name: str) -> float:
+        return sum(map(int, re.findall(rf"^{name}: +(\d+) kB", text, re.MULTILINE))) / 1024
 
-    return Memory(total("Rss"), total("Private_Clean|Private_Dirty"))
+    return Memory(total("Rss"), total("Anonymous"), total("Private_Dirty"))
 
 
 def keeper(pid: int) -> int:

@@ -16,6 +16,7 @@ from agent.inband.box import PUBLIC, Shared
 from agent.inband.session import Send, Session
 from agent.inband.ways import HARMLESS, answering, new_flow
 from agent.ledger import Ledger
+from agent.linux import heap
 from agent.linux.line import Line
 from agent.model import Limits, Side
 
@@ -118,6 +119,35 @@ def test_a_key_that_is_revoked_ends_its_session(tmp_path: Path) -> None:
         await daemon.stop()
 
     asyncio.run(play())
+
+
+def test_memory_is_given_back_once_the_last_session_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions_then: list[int] = []
+
+    async def play() -> None:
+        given = asyncio.Event()
+        daemon = agent(tmp_path)
+
+        def give_back() -> None:
+            sessions_then.append(len(daemon.status()["sessions"]))
+            given.set()
+
+        monkeypatch.setattr(heap, "give_back", give_back)
+        monkeypatch.setattr("agent.daemon.REST_SECONDS", 0.0)
+        for caller in (Caller(daemon), Caller(daemon)):
+            assert isinstance((await caller.hears(1))[0], Welcome)
+        for session in tuple(daemon._sessions):
+            assert not given.is_set()
+            session.cancel()
+            await asyncio.wait([session])
+        async with asyncio.timeout(20):
+            await given.wait()
+        await daemon.stop()
+
+    asyncio.run(play())
+    assert sessions_then == [0]
 
 
 def test_more_keys_than_packets_are_looked_through_for(
