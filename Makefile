@@ -17,10 +17,11 @@ endif
 
 BIN := .venv/bin
 READY := .venv/ready
-# A file of tests at a time to each worker. What sends packets mostly waits: two of them to a core.
-WORKERS ?= $(shell expr 2 '*' $$(nproc))
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-FAST := $(wildcard tests/unit tests/pair tests/golden tests/fuzz tests/cli)
+# A file of tests at a time to each worker. What sends packets mostly waits: three of them to a core.
+# By name, so that the many short files of tests/unit are last and nobody waits for a long one.
+WORKERS ?= $(shell expr 3 '*' $$(nproc))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+FAST := $(wildcard tests/cli tests/fuzz tests/golden tests/pair tests/unit)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
 TEST_PACKAGES := chromium dbus faketime firewalld fish fonts-dejavu-core ike-scan iptables \
 	krb5-admin-server krb5-kdc krb5-user libcap2-bin libstrongswan-standard-plugins man-db \
