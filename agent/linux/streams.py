@@ -52,8 +52,10 @@ class Streams:
         writer = self._open.get(host)
         if writer is None:
             return False
-        self._sent[host] = self._sent.get(host, 0) + 1
-        wait = not ridden.reply and host not in self._answered and self._sent[host] > UNANSWERED
+        wait = False
+        if not ridden.reply:  # near, who knows a host or two; far may meet very many
+            self._sent[host] = self._sent.get(host, 0) + 1
+            wait = host not in self._answered and self._sent[host] > UNANSWERED
         if not wait and writer.transport.get_write_buffer_size() < MOST_UNSENT:
             writer.write(carriers.message(box, ridden.reply))
         return True
@@ -132,7 +134,8 @@ class Streams:
                     box = carriers.unwrap_message(stream[:length])
                     stream = stream[length:]
                     if box is not None:
-                        self._answered.add(host)
+                        if ridden.reply:
+                            self._answered.add(host)
                         self._deliver(ridden, box)
         finally:
             self._open.pop(host, None)

@@ -20,6 +20,7 @@ from tests.netns.ends import (
     Watch,
     agent_log,
     descriptors,
+    in_session,
     outcomes,
     probe,
     result,
@@ -129,12 +130,33 @@ def moved(lab: Lab, where: str) -> None:
     ip(lab, where, "route", "replace", "default", "via", lab.gateway_address(where, 4))
 
 
+def moved_back(lab: Lab, where: str) -> None:
+    old = lab.far_address() if where == "far" else lab.near_address()
+    ip(lab, where, "address", "del", f"{old[:-1]}77/24", "dev", "eth0")
+    ip(lab, where, "address", "add", f"{old}/24", "dev", "eth0")
+    ip(lab, where, "route", "replace", "default", "via", lab.gateway_address(where, 4))
+
+
+def away_and_back(lab: Lab, where: str) -> None:
+    """As a DHCP client does it that lost its lease and gets the same again."""
+    old = f"{lab.far_address() if where == 'far' else lab.near_address()}/24"
+    ip(lab, where, "address", "del", old, "dev", "eth0")
+    ip(lab, where, "address", "add", old, "dev", "eth0")
+    ip(lab, where, "route", "replace", "default", "via", lab.gateway_address(where, 4))
+
+
+@pytest.mark.parametrize("control", ["tcp", "inband"])
 @pytest.mark.parametrize("where", ["near", "far"])
-@pytest.mark.parametrize("what", [down_and_up, moved], ids=["link", "address"])
+@pytest.mark.parametrize(
+    "what", [down_and_up, moved, away_and_back], ids=["link", "address", "same-address"]
+)
 def test_a_host_that_loses_its_link_or_its_address(
-    make_lab: MakeLab, what: Callable[[Lab, str], None], where: str
+    make_lab: MakeLab, what: Callable[[Lab, str], None], where: str, control: str
 ) -> None:
-    """The path drops ESP, and nothing else. Whatever else is silent is nobody's doing."""
+    """The path drops ESP, and nothing else. Whatever else is silent is nobody's doing.
+
+    The agent listens on one address, and serves on when the host has it again.
+    """
     lab = make_lab("open")
     lab.load(
         "fw",
@@ -143,25 +165,26 @@ def test_a_host_that_loses_its_link_or_its_address(
     key = write_key(lab)
     watch = Watch(lab)
     agent = start_agent(lab, key)
+    options = ("--only=icmp-echo,esp,ah,ike,kerberos-tcp", f"--control={control}", "--json=-")
+    assert every(result(probe(lab, key, *options))) <= {*TRUE_WHEN_OPEN, "lost", "not-applicable"}
+    wait_until(lambda: not in_session(lab), "its end")
+    idle = descriptors(agent.pid)
     before = watch.count("far")
-    run = start_probe(lab, key, PATIENT, "--shots=12", "--json=-")
-    wait_until(lambda: watch.count("far") > before, "far's first shot")
+    run = start_probe(lab, key, "--timeout=4", "--shots=12", *options)
+    wait_until(lambda: in_session(lab) and watch.count("far") > before, "far's first shot")
     what(lab, where)
     said = run.end(60)
     found = result(said)
     for check in found["checks"]:
         right = TRUE_WHEN_DISTURBED | ({"lost"} if check["kind"] == "esp" else set())
         assert check["outcome"] in right, (check, said.err)
+    if what is moved:
+        moved_back(lab, where)
+    said = probe(lab, key, "--only=ah,ike", f"--control={control}", "--json=-", seconds=40)
+    assert every(result(said)) <= TRUE_WHEN_OPEN, said.err
+    wait_until(lambda: descriptors(agent.pid) == idle, "all sockets closed", 30)
     assert agent.poll() is None
     agent_log(lab)
-
-
-def away_and_back(lab: Lab, where: str) -> None:
-    """As a DHCP client does it that lost its lease and gets the same again."""
-    old = f"{lab.far_address()}/24"
-    ip(lab, where, "address", "del", old, "dev", "eth0")
-    ip(lab, where, "address", "add", old, "dev", "eth0")
-    ip(lab, where, "route", "replace", "default", "via", lab.gateway_address(where, 4))
 
 
 def nothing(lab: Lab, where: str) -> None:
