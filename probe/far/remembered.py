@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from agent.ledger import Ledger, Tuple5
+from agent.ledger import TRANSLATED, Ledger, Tuple5
 from agent.model import Check, Direction, Event, Flow, Prior, Side, Sighting
 from agent.station import moment
 from agent.wire import codec
@@ -20,6 +20,7 @@ class Remembered:
 
     def __init__(self, ledger: Ledger, checks: Iterable[Check], far: str, near: str) -> None:
         self._ledger = ledger
+        self._near = near.partition("%")[0]  # as packets have it
         self._flows: dict[int, tuple[Check, Tuple5]] = {}
         for check in checks:
             flow = _flow(check, far, near) if check.flow is Flow.NEW else None
@@ -42,11 +43,12 @@ class Remembered:
         for crossed in (True, False):
             event = Event.ARRIVED if crossed else Event.LEFT
             direction = Direction.OUTBOUND if crossed else Direction.INBOUND
-            numbers = {s.check for s in sightings if s.event is event and s.at is Side.FAR}
+            found = [s for s in sightings if s.event is event and s.at is Side.FAR]
+            translated = {s.check for s in found if crossed and s.source not in ("", self._near)}
             flows = [
-                (flow, WHAT[crossed])
+                (flow, TRANSLATED if number in translated else WHAT[crossed])
                 for number, (check, flow) in self._flows.items()
-                if number in numbers and check.direction is direction
+                if number in {s.check for s in found} and check.direction is direction
             ]
             if flows:
                 self._ledger.seen(flows, moment(), crossed=crossed)
