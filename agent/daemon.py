@@ -116,6 +116,7 @@ class Daemon:
         if self._config.inband:
             self._doorway = Doorway(self._keys(), self._ledger, self._admit, self._config.listen)
             self._host.control = self._doorway.known
+            self._host.vacate = self._doorway.vacate
             try:
                 self._doorway.open()
             except OSError as error:

@@ -59,6 +59,10 @@ class Doorway:
         """Raises OSError without the privilege for it."""
         self._post.open()
 
+    def vacate(self) -> None:
+        """A run is to listen on TCP 88."""
+        self._post.streams.vacate()
+
     def close(self) -> None:
         for line in tuple(self._lines.values()):
             line.end()

@@ -76,6 +76,7 @@ class Host:
         self.malformed = 0  # packets that came in and are none
         self._glimpses: Glimpses | None = None
         self.control = Known()
+        self.vacate: Callable[[], None] = lambda: None  # of what else here listens by TCP
         self._pieces = Pieces()
         self.open_tracking = conntrack.open_table  # another where this process is not the one to
 
@@ -216,6 +217,7 @@ class Host:
             return
         try:
             if kind.stream:
+                self.vacate()
                 sock = sockets.tcp(family, address, port)
                 sockets.listen(sock)
                 self._loop.add_reader(sock, self._on_connection, sock, family)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Callable, Coroutine
 
 from agent.inband import carriers
@@ -39,12 +40,19 @@ class Streams:
         self._answered: set[str] = set()
         self._sent: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._listeners: set[socket.socket] = set()
 
     def close(self) -> None:
         for task in self._tasks.values():
             task.cancel()
         for writer in self._open.values():
             writer.transport.abort()
+
+    def vacate(self) -> None:
+        """Waits for no peer any more: somebody of this program wants the port."""
+        for listener in self._listeners:
+            with contextlib.suppress(OSError):  # over already
+                listener.shutdown(socket.SHUT_RDWR)  # which lets go of the port at once
 
     def send(self, ridden: Ridden, box: bytes) -> bool:
         """Writes to the connection with that host; False where there is none."""
@@ -86,12 +94,16 @@ class Streams:
         loop = asyncio.get_running_loop()
         with sockets.tcp(path.family, path.destination, PORT) as listener:
             listener.listen(1)
-            async with asyncio.timeout(LISTEN_SECONDS):
-                while True:
-                    sock, peer = await loop.sock_accept(listener)
-                    if str(peer[0]) == path.source:
-                        break
-                    sock.close()
+            self._listeners.add(listener)
+            try:
+                async with asyncio.timeout(LISTEN_SECONDS):
+                    while True:
+                        sock, peer = await loop.sock_accept(listener)
+                        if str(peer[0]) == path.source:
+                            break
+                        sock.close()
+            finally:
+                self._listeners.discard(listener)
         reader, writer = await asyncio.open_connection(sock=sock)
         there = Path(path.family, path.source, path.destination, peer[1], PORT)
         end = path.source, int(peer[1])

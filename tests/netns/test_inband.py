@@ -356,6 +356,37 @@ def test_ports_that_daemons_hold_carry_as_well(make_lab: MakeLab, tmp_path: Path
     assert exchanges[SA_INIT] <= 1
 
 
+RESETS = """
+table inet resets {
+    counter from_far { }
+    chain forward {
+        type filter hook forward priority -10;
+        iifname "far0" tcp sport 88 tcp flags & rst == rst counter name from_far
+    }
+}
+"""
+
+
+def test_where_far_listened_too_late_for_near_the_port_is_the_runs(make_lab: MakeLab) -> None:
+    """It went on to wait there, and the run took that for another program's service."""
+    lab = make_lab(None)
+    lab.load("fw", RESETS)
+    key = write_key(lab)
+    agent = start_agent(lab, key)
+    agent.send_signal(signal.SIGSTOP)
+    running = start_probe(lab, key, "--json=-", "--control=inband", "--only=kerberos-tcp")
+    wait_until(lambda: resets(lab) >= 2, "near's knock and its connection in vain")
+    agent.send_signal(signal.SIGCONT)
+    found = result(running.end(60.0))
+    assert {check["outcome"] for check in found["checks"]} == {"delivered"}
+    assert not any("another program" in note for note in found["notes"])
+
+
+def resets(lab: Lab) -> int:
+    told = lab.run("fw", ["nft", "list", "counter", "inet", "resets", "from_far"]).stdout
+    return int(told.split("packets ")[1].split()[0])
+
+
 def bound(address: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)

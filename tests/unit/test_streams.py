@@ -123,6 +123,23 @@ async def test_near_knocks_and_far_lets_it_in(free_port: int) -> None:
 
 
 @looped
+async def test_it_lets_go_of_the_port_at_once_for_who_never_came(free_port: int) -> None:
+    peers = Peers()
+    peers.far.listen(peers.path)
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="in use"):
+        sockets.tcp(4, HERE, free_port)
+    peers.far.vacate()
+    listener = sockets.tcp(4, HERE, free_port)
+    listener.listen(1)
+    listener.close()
+    async with asyncio.timeout(streams.LISTEN_SECONDS / 2):
+        while asyncio.all_tasks() != {asyncio.current_task()}:
+            await asyncio.sleep(0.005)
+    peers.far.vacate()
+
+
+@looped
 async def test_a_real_service_hears_little_and_keeps_its_port(free_port: int) -> None:
     heard = bytearray()
 
