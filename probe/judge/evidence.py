@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,21 +22,20 @@ from probe.judge.tracks import is_stream, target
 
 
 def came_from(checks: Iterable[Check], sightings: Iterable[Sighting], near: str) -> str:
-    """The address that near's requests had when they reached far; "" when none did.
-
-    Where some had ``near``, its own, and others did not, it is another one: a NAT is there.
-    """
+    """The address that most of near's requests had when they reached far; "" when none did."""
     new = {c.number for c in checks if c.flow is Flow.NEW and c.direction is Direction.OUTBOUND}
-    found = [
-        sighting.source
-        for sighting in sightings
-        if sighting.at is Side.FAR
-        and sighting.event is Event.ARRIVED
-        and sighting.check in new
-        and sighting.source
-    ]
+    return commonest((s for s in sightings if s.at is Side.FAR and s.check in new), near)
+
+
+def commonest(sightings: Iterable[Sighting], near: str) -> str:
+    """Of as many shots from ``near``, its own address, as from another it is the other: a NAT.
+
+    A few from elsewhere are not believed: somebody may have played them again from there.
+    """
+    came = {(s.check, s.shot, s.source) for s in sightings if s.event is Event.ARRIVED}
+    count = Counter(source for _, _, source in came if source)
     own = near.partition("%")[0]
-    return next((source for source in found if source != own), own if found else "")
+    return max(sorted(count), key=lambda source: (count[source], source != own), default="")
 
 
 @dataclass(frozen=True, slots=True)

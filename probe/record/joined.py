@@ -15,7 +15,7 @@ from probe.correlate import correlate
 from probe.far.dial import ProbeError
 from probe.judge.carried import carriage
 from probe.judge.changes import changes
-from probe.judge.evidence import Evidence
+from probe.judge.evidence import Evidence, commonest
 from probe.plan import ORDER, Plan, asked, make
 from probe.remarks import of_hosts
 from probe.result import Host, PathFacts, RunResult
@@ -121,9 +121,8 @@ def hosts(near: Record, far: Record) -> tuple[Host, Host]:
 
 
 def _seen_as(near: Record, far: Record) -> str:
-    """Near's address in far's eyes: where its shots came from, else where far was told to shoot."""
-    sources = [s.source for s in _arrivals(far) if s.source]
-    return sources[0] if sources else far.peer or near.local
+    """Near's address in far's eyes: where most of its shots came from, else where far shot."""
+    return commonest(_arrivals(far), near.local) or far.peer or near.local
 
 
 def _order(near: Record, far: Record) -> tuple[Direction, Direction]:

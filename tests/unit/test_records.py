@@ -185,3 +185,6 @@ def test_near_behind_nat_is_seen_by_where_its_shots_came_from() -> None:
     mapped = [replace(s, source="192.0.2.7") if s.event is Event.ARRIVED else s for s in far]
     assert evidence(record(Side.NEAR, near), record(Side.FAR, mapped)).near_behind_nat
     assert not evidence(record(Side.NEAR, near), record(Side.FAR, far)).near_behind_nat
+    first = min((s for s in far if s.event is Event.ARRIVED), key=lambda s: s.shot)
+    replayed = [replace(s, source="192.0.2.7") if s is first else s for s in far]
+    assert not evidence(record(Side.NEAR, near), record(Side.FAR, replayed)).near_behind_nat

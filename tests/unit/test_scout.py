@@ -42,8 +42,17 @@ def test_only_what_reached_far_shows_it() -> None:
     assert shown(story) == NEAR
 
 
-def test_where_only_some_are_translated_there_is_a_nat() -> None:
+def test_where_as_many_are_translated_as_not_there_is_a_nat() -> None:
     story = outbound()
     story.see(1, 1, Event.ARRIVED)
     story.see(3, 1, Event.ARRIVED, source=ROUTER)
     assert shown(story) == ROUTER
+
+
+def test_one_that_was_played_from_elsewhere_moves_near_nowhere() -> None:
+    story = outbound()
+    story.see(1, 1, Event.ARRIVED)
+    for stage in ("syn", "request"):
+        story.see(3, 1, Event.ARRIVED, source="192.0.2.66", stage=stage)
+    story.see(1, 2, Event.ARRIVED)
+    assert shown(story) == NEAR
