@@ -406,11 +406,12 @@ class _Case:
 
     def _stopped_at_host(self, check: Check, arrived: Sequence[Track]) -> Judgement:
         sink = target(check)
+        facts = self.evidence.facts(sink)
+        overflowed = facts is not None and facts.socket_dropped > 0
         for track in arrived:
             told = track.refused or track.target_refused
-            if told is not None:
+            if told is not None and not (overflowed and words.says_no_protocol(told)):
                 return Judgement(Outcome.REFUSED, words.refused(check, told, self.evidence))
-        facts = self.evidence.facts(sink)
         if facts is None or facts.socket_dropped:
             return Judgement(
                 Outcome.UNOBSERVED,

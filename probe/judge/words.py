@@ -219,6 +219,12 @@ def says_unreachable(told: Sighting) -> bool:
     return icmp is not None and (icmp.type, icmp.code) in ((3, 0), (3, 1), (1, 0), (1, 3))
 
 
+def says_no_protocol(told: Sighting) -> bool:
+    """A host without a socket for it, and a Linux whose raw socket had no room for this packet."""
+    icmp = told.icmp
+    return icmp is not None and (icmp.type, icmp.code) in ((3, 2), (4, 1))
+
+
 def refused_in_its_name(check: Check, told: Sighting) -> str:
     """An ICMP error with the target's own address, and the target saw nothing arrive."""
     sink = target(check)

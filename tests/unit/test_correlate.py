@@ -190,6 +190,18 @@ def test_an_overflowing_socket_is_not_the_hosts_firewall() -> None:
     assert story.tell()[1].outcome is Outcome.UNOBSERVED
 
 
+@pytest.mark.parametrize(("code", "outcome"), [(2, "unobserved"), (13, "refused")])
+def test_a_kernel_that_refuses_for_want_of_room_in_our_socket(code: int, outcome: str) -> None:
+    """Linux says "protocol unreachable" of a raw socket that is full; a firewall says it is one."""
+    for dropped in (0, 5):
+        story = esp_both_ways()
+        story.near = Facts(socket_dropped=dropped)
+        story.shots(1, 3, arrived=3, delivered=0)
+        for shot in (1, 2, 3):
+            story.see(1, shot, Event.REFUSED, Side.NEAR, icmp=Icmp(3, code, NEAR))
+        assert story.tell()[1].outcome == (outcome if dropped else "refused")
+
+
 def test_a_far_origin_whose_report_is_missing_is_not_called_unable_to_send() -> None:
     story = kerberos(IN)
     story.far = None
