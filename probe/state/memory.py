@@ -268,7 +268,7 @@ class Measurement:
         if told.spoiled:
             return self._unclear(told.spoiled)
         if not told.back.sent:
-            return self._unclear(NEVER_LEFT)
+            return self._unclear(told.back.refused or NEVER_LEFT)
         if told.back.refused:
             self._remarks.append(f"the reply to nothing was refused: {told.back.refused}")
         return True
@@ -287,7 +287,7 @@ class Measurement:
             if turn and not there.sent:
                 return self._unclear(f"no request left near: {there.refused or HOST}")
             if there.delivered and not back.sent:
-                return self._unclear(NEVER_LEFT)
+                return self._unclear(back.refused or NEVER_LEFT)
             if back.sent >= ENOUGH:
                 self.state = State.CLOSED
                 refused = f" ({back.refused})" if back.refused else ""
@@ -362,7 +362,7 @@ class Measurement:
             if told.spoiled:
                 return self._unclear(told.spoiled)
             if not back.sent:
-                return self._unclear(NEVER_LEFT)
+                return self._unclear(back.refused or NEVER_LEFT)
             self._alive = back.arrived > 0
             self._forgotten = 0.0 if self._alive else high
             # On a path that loses packets one failure is none: it is asked a second time.

@@ -258,6 +258,19 @@ def test_a_host_that_cannot_send_is_not_blamed_on_the_path() -> None:
     assert "far's own firewall" in measurement.finding().cause
 
 
+def test_what_a_host_would_not_send_is_told_in_its_own_words() -> None:
+    """A NAT that gives the kind another address than the control connection's, for one."""
+    measurement = Measurement(Wanted(60.0))
+    course = measurement.steps()
+    next(course)
+    course.send(Told(back=Way(sent=7)))
+    said = "far could not send it (its request came from 10.77.2.1)"
+    with pytest.raises(StopIteration):
+        course.send(Told(there=Way(3, 3, 3), back=Way(refused=said)))
+    assert measurement.finding().state is State.UNCLEAR
+    assert measurement.finding().cause == said
+
+
 def test_interrupted_it_tells_what_is_known() -> None:
     measurement, wall = Measurement(Wanted(60.0)), Wall(100.0)
     course = measurement.steps()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from tests.netns.truth.rules import (
@@ -58,7 +59,7 @@ def generate(seed: int, number: int) -> Case:
     stateful = random.random() < 0.6
     forward = _chain(random, kinds, stateful, 0.8, (OUTBOUND, INBOUND))
     nat = _nat(random) if random.random() < 0.25 else None
-    return Case(
+    case = Case(
         name=f"{seed}/{number}",
         family=random.choice((4, 6)),
         kinds=kinds,
@@ -69,6 +70,9 @@ def generate(seed: int, number: int) -> Case:
         far=_host(random, kinds) if random.random() < 0.4 else None,
         limited=random.random() < 0.3,
     )
+    if nat is None and random.random() < 0.2:
+        return replace(case, nat=replace(_nat(random), way=INBOUND))
+    return case
 
 
 def _chain(

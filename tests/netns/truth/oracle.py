@@ -8,11 +8,16 @@ that the run can reach.
 
 The order of a run is part of what is given: requests inbound first, each answered at once, then
 those outbound; but where a NAT hides near, outbound first, and then inbound towards the address
-that hides it, where nothing is forwarded.
+that hides it, where nothing is forwarded. Where a NAT translates what far begins, outbound first as
+well, if that shows by a shot inbound that is a flow of its own.
+
+What a gateway has translated inbound stands in the way of the same flow outbound: ESP is dropped,
+and a port rewritten. So the truth about such a check is not to be had.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -34,10 +39,15 @@ BACK = {INBOUND: OUTBOUND, OUTBOUND: INBOUND}
 UNSENT = "unsent"  # the sender's own output chain
 LOSS = "loss"  # chance
 LOST = "lost"  # dropped at the gateway
+COLLIDED = "collided"  # or not by its rules, but by what it holds of a translated flow
 REFUSED = "refused"  # rejected at the gateway
 HOST_DROPPED = "host-dropped"
 HOST_REFUSED = "host-refused"
 DELIVERED = "delivered"
+ANYTHING = (  # of a reply to what may have left from another port
+    *("delivered", "lost", "refused", "not-sent", "host-dropped", "lossy"),
+    *("not-applicable", "unobserved", "altered"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +79,13 @@ Entry = tuple[str, bool] | None  # which way the first packet went, and was ther
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the trackers hold of a flow. ``far_nat``: far's entry for the translated address."""
+    """What the trackers hold of a flow. ``far_nat``, ``near_nat``: for the translated address."""
 
     gateway: Entry = None
     near: Entry = None
     far: Entry = None
     far_nat: Entry = None
+    near_nat: Entry = None
 
 
 NOTHING = Memory()
@@ -87,6 +98,7 @@ class Step:
     altered: bool = False  # counts where it arrived
     nameless: bool = False  # arrived from a port that does not tell any more whose it is
     lucky: bool = False  # "random" may draw the very port: 1 in 511 for those below 512
+    vague: bool = False  # arrived from an address that nobody told of; it may count as a stranger
 
 
 def labels(kind: str) -> tuple[str, ...]:
@@ -158,11 +170,12 @@ def cross(
     sender, sink = (case.near, case.far) if way == OUTBOUND else (case.far, case.near)
     here, there = ("near", "far") if way == OUTBOUND else ("far", "near")
     hides = case.nat is not None and case.nat.covers(kind.protocol)
-    translated = hides and memory.gateway is not None and memory.gateway[0] == OUTBOUND
+    began = case.nat.way if case.nat is not None else OUTBOUND  # what is translated
+    translated = hides and memory.gateway is not None and memory.gateway[0] == began
     leaving = packet
-    if here == "far" and reply and translated:
+    if way != began and reply and translated:
         assert case.nat is not None
-        here = "far_nat"
+        here += "_nat"
         if case.nat.ports and kind.fixed:  # the answer goes to the port that the NAT has drawn
             leaving = replace(packet, destination_port=FRESH)
     # The sender's own firewall.
@@ -171,23 +184,28 @@ def cross(
         yield Step(UNSENT, memory)
         return
     # The gateway.
-    state, entry = _look(memory.gateway, way, case.stateful)
-    memory = replace(memory, gateway=entry)
+    collides = translated and way != began and not reply
+    state, entry = _look(None if collides else memory.gateway, way, case.stateful)
+    memory = replace(memory, gateway=memory.gateway if collides else entry)
     if case.loss.get(way):
         yield Step(LOSS, memory)
     action = case.forward.judge(packet, way, state)
     if action != ACCEPT:
-        yield Step(REFUSED if action == REJECT else LOST, memory)
+        yield Step(REFUSED if action == REJECT else COLLIDED if collides else LOST, memory)
+        return
+    if collides:
+        yield Step(COLLIDED, memory)
         return
     memory = replace(memory, gateway=_keep(entry, way, case.stateful))
     assert memory.gateway is not None or not hides
-    translated = hides and memory.gateway is not None and memory.gateway[0] == OUTBOUND
-    altered = nameless = lucky = False
+    translated = hides and memory.gateway is not None and memory.gateway[0] == began
+    altered = nameless = lucky = vague = False
     if translated:
         assert case.nat is not None
         altered = kind.protocol == "ah"  # its check value covers the addresses
-        if way == OUTBOUND:
-            there = "far_nat"
+        if way == began:
+            there += "_nat"
+            vague = not case.hidden and (kind.body == "keepalive" or kind.protocol == "tcp")
             if case.nat.ports and kind.port is not None and not reply:
                 packet = replace(packet, source_port=FRESH)
                 altered |= kind.fixed
@@ -200,9 +218,9 @@ def cross(
         fate = HOST_DROPPED
         if action == REJECT and _says_no(sink, way):
             if case.limited:
-                yield Step(HOST_DROPPED, memory, altered, nameless, lucky)
+                yield Step(HOST_DROPPED, memory, altered, nameless, lucky, vague)
             fate = HOST_REFUSED
-    yield Step(fate, memory, altered, nameless, lucky)
+    yield Step(fate, memory, altered, nameless, lucky, vague)
 
 
 def _host(
@@ -280,10 +298,39 @@ def _datagrams(case: Case, label: str) -> dict[tuple[str, str], set[str]]:
     if label == "ah" and case.family == 6:  # its tracker looks inside: a datagram with fresh ports
         kind = replace(kind, flow="shot")
     shared = KINDS[label].flow == "both"
+    table: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for order in _orders(case):
+        for cell, names in _in_order(case, kind, order, shared=shared).items():
+            table[cell] |= names
+    return table
+
+
+def _orders(case: Case) -> list[tuple[str, str]]:
+    """In which the two directions may be asked."""
+    usual, turned = (INBOUND, OUTBOUND), (OUTBOUND, INBOUND)
+    if case.nat is None or case.nat.way == OUTBOUND:
+        return [usual]
+    sure = may = False
+    for name in case.kinds:
+        for kind in (KINDS[label] for label in labels(name)):
+            if kind.flow == "both" or not case.nat.covers(kind.protocol):
+                continue
+            shown = [
+                step.fate in (DELIVERED, HOST_DROPPED, HOST_REFUSED) and not step.nameless
+                for step in cross(case, kind, NOTHING, INBOUND)
+            ]
+            may |= any(shown)
+            sure |= all(shown) and kind.protocol != "tcp" and kind.body != "keepalive"
+    return [turned] if sure else [usual, turned] if may else [usual]
+
+
+def _in_order(
+    case: Case, kind: Kind, order: tuple[str, str], *, shared: bool
+) -> dict[tuple[str, str], set[str]]:
     table: dict[tuple[str, str], set[str]] = {}
     memories = {NOTHING}
     earlier = False
-    for way in (INBOUND, OUTBOUND):
+    for way in order:
         if way == INBOUND and case.hidden:
             table[way, "new"], table[BACK[way], "reply"] = _hidden(case, kind)
             continue
@@ -297,11 +344,19 @@ def _datagrams(case: Case, label: str) -> dict[tuple[str, str], set[str]]:
             if cold != {DELIVERED}:
                 new.remove("delivered")
                 new.add("state-possible")
+        if shared and kind.flow == "shot" and "lost" in new and way == OUTBOUND and earlier:
+            new |= _doubted(case, kind)
         table[way, "new"] = new
         table[BACK[way], "reply"] = _answered(case, way, fates)
         memories = fates.memories
         earlier = True
     return table
+
+
+def _doubted(case: Case, kind: Kind) -> set[str]:
+    """By the program, which does not know how its tracker tells AH apart in IPv6."""
+    inbound = case.nat is not None and case.nat.way == INBOUND and case.nat.covers(kind.protocol)
+    return {"unobserved"} if inbound else set()
 
 
 def _hidden(case: Case, kind: Kind) -> tuple[set[str], set[str]]:
@@ -328,6 +383,8 @@ def _named(case: Case, way: str, steps: Iterable[Step]) -> set[str]:
 
 
 def _name(step: Step) -> set[str]:
+    if step.vague:
+        return _name(replace(step, vague=False)) | {"unobserved"}
     arrived = step.fate in (DELIVERED, HOST_DROPPED, HOST_REFUSED)
     if step.nameless and arrived:  # there is no saying what it was, unless an error quotes it
         return {"unobserved", "refused"} if step.fate == HOST_REFUSED else {"unobserved"}
@@ -339,6 +396,7 @@ def _name(step: Step) -> set[str]:
         UNSENT: {"not-sent"},
         LOSS: set[str](),
         LOST: {"lost"},
+        COLLIDED: {"unobserved"},
         REFUSED: {"refused"},
         HOST_DROPPED: {"host-dropped"},
         HOST_REFUSED: {"refused"},
@@ -349,6 +407,8 @@ def _name(step: Step) -> set[str]:
 def _answered(case: Case, way: str, fates: _Fates) -> set[str]:
     names: set[str] = set()
     reached = [step for step in fates.requests if _reaches(step)]
+    if any(step.fate == COLLIDED for step in fates.requests):
+        return set(ANYTHING)
     if reached:
         names |= _named(case, BACK[way], fates.replies)
         if case.loss:
@@ -357,7 +417,17 @@ def _answered(case: Case, way: str, fates: _Fates) -> set[str]:
         names.add("not-applicable")
         if case.loss or any(step.nameless for step in fates.requests):
             names.add("unobserved")
+    if any(step.vague for step in fates.requests):
+        names |= {"unobserved", "not-applicable"}
+    if case.loss and reached and _apart(case, way):
+        names.add("not-sent")  # too few came from there to vouch for it
     return names
+
+
+def _apart(case: Case, way: str) -> bool:
+    """May its requests come from another address than the control connection's?"""
+    nat = case.nat
+    return nat is not None and nat.way == way and not case.hidden
 
 
 # -- TCP -------------------------------------------------------------------------------------------
@@ -395,7 +465,7 @@ def _connections(case: Case, way: str) -> Iterator[tuple[set[str], set[str]]]:
                 yield _name(syn), {"not-applicable"}
             continue
         # From a port that a NAT gave it a SYN is nameless, until a request says whose it is.
-        doubt = {"unobserved"} if syn.nameless else set[str]()
+        doubt = {"unobserved"} if syn.nameless or syn.vague else set[str]()
         for answer in cross(case, kind, syn.memory, BACK[way], reply=True):
             match answer.fate:
                 case "unsent":  # from outside, the same as a SYN that was dropped

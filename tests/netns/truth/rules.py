@@ -22,7 +22,10 @@ UDP_BODIES = {  # what tells the three kinds on port 4500 apart: the first four 
     "esp": "udp length > 12 @th,64,32 != 0",
     "keepalive": "udp length 9",
 }
-GATEWAY = {4: "10.77.2.1", 6: "fd77:2::1"}  # towards far: the address that a NAT hides near behind
+GATEWAY = {  # by the way of what a NAT translates: the address that it hides the sender behind
+    OUTBOUND: {4: "10.77.2.1", 6: "fd77:2::1"},
+    INBOUND: {4: "10.77.1.1", 6: "fd77:1::1"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +148,13 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Nat:
-    """Source NAT towards far. ``protocols``: () is all. ``ports``: does it rewrite ports?"""
+    """Source NAT of what is begun in one direction, but for the control connection where that is
+    inbound. ``protocols``: () is all. ``ports``: does it rewrite ports?
+    """
 
     form: str  # "masquerade", "masquerade random", "snat"
     protocols: tuple[str, ...] = ()
+    way: str = OUTBOUND
 
     @property
     def ports(self) -> bool:
@@ -160,7 +166,8 @@ class Nat:
     def nft(self, family: int) -> str:
         lines: list[str] = []
         if self.form == "snat":
-            address = GATEWAY[family] if family == 4 else f"[{GATEWAY[family]}]"
+            gateway = GATEWAY[self.way][family]
+            address = gateway if family == 4 else f"[{gateway}]"
             to = f"snat {'ip' if family == 4 else 'ip6'} to"
             lines += [
                 # Below the ports that hosts take: Linux keeps a port that fits the range.
@@ -168,7 +175,7 @@ class Nat:
                 for protocol in ("tcp", "udp")
                 if self.covers(protocol)
             ]
-            plain = f"{to} {GATEWAY[family]}"
+            plain = f"{to} {gateway}"
         else:
             plain = self.form
         chosen = ", ".join(
@@ -176,7 +183,8 @@ class Nat:
         )
         lines.append(f"meta l4proto {{ {chosen} }} {plain}" if chosen else plain)
         head = "type nat hook postrouting priority srcnat;"
-        lines = [f'    oifname "far0" {line}' for line in lines]
+        out = {OUTBOUND: "far0", INBOUND: "near0"}[self.way]
+        lines = [f'    oifname "{out}" {line}' for line in lines]
         return "\n".join(["  chain postrouting {", f"    {head}", *lines, "  }"])
 
 
@@ -199,7 +207,7 @@ class Case:
     @property
     def hidden(self) -> bool:
         """Does the control connection pass the NAT as well, so that far knows of it?"""
-        return self.nat is not None and self.nat.covers("tcp")
+        return self.nat is not None and self.nat.way == OUTBOUND and self.nat.covers("tcp")
 
     def gateway_nft(self) -> str:
         before = [f"tcp dport {CONTROL} accept", f"tcp sport {CONTROL} accept"]
