@@ -96,7 +96,8 @@ class Door:
         self._draw = draw
         self._calendar = calendar
         self._stale = stale
-        self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()  # by near's public key
+        # By near's public key and its address: NATs may give each kind another one.
+        self._waiting: OrderedDict[tuple[bytes, str], _Waiting] = OrderedDict()
         self.take_keys(keys)
 
     def take_keys(self, keys: Iterable[bytes]) -> None:
@@ -110,7 +111,7 @@ class Door:
         self._keep(lambda waiting: waiting.keys.id != id)
 
     def _keep(self, wanted: Callable[[_Waiting], bool]) -> None:
-        kept = ((near, waiting) for near, waiting in self._waiting.items() if wanted(waiting))
+        kept = ((place, waiting) for place, waiting in self._waiting.items() if wanted(waiting))
         self._waiting = OrderedDict(kept)
 
     @property
@@ -160,10 +161,10 @@ class Door:
     def _answer(
         self, key: bytes, shared: Shared, opening: Opening, size: int, ridden: Ridden, now: float
     ) -> list[Send]:
-        waiting = self._waiting.get(opening.public)
+        waiting = self._waiting.get((opening.public, ridden.path.source))
         if waiting is None:
             waiting = self._waits(key, shared, opening, ridden, now)
-        if waiting is None or ridden.path.source != waiting.peer:
+        if waiting is None:
             return []
         waiting.got += size
         waiting.level = max(waiting.level, opening.level)
@@ -221,7 +222,7 @@ class Door:
             {kind: self._port() for kind in (*(way.kind for way in HARMLESS), "ah", "esp")},
             not _same(opening.near, path.source),
         )
-        self._waiting[opening.public] = waiting
+        self._waiting[opening.public, waiting.peer] = waiting
         return waiting
 
     def _port(self) -> int:

@@ -141,6 +141,24 @@ def test_a_translated_address_and_port_does_not_matter() -> None:
     assert not set(far) & {"ah", "ike fixed"}
 
 
+@pytest.mark.parametrize("kind", ["icmp-echo", "kerberos-udp"])
+def test_a_nat_for_one_kind_which_alone_is_answered_does_not_matter(kind: str) -> None:
+    """Others come first, from another address, and nothing that answers them gets back."""
+    outside = "198.51.100.7"
+
+    def out(packet: Packet) -> list[Packet]:
+        return [replaced(packet, source=outside) if name_of(packet) == kind else packet]
+
+    def back(packet: Packet) -> list[Packet]:
+        if name_of(packet) != f"{kind} reply" or packet.destination != outside:
+            return []
+        return [replaced(packet, destination=ENDS[4][0])]
+
+    link = Link(outbound=out, inbound=back)
+    talk(link)
+    assert link.far.peer == outside
+
+
 def replaced(packet: Packet, **changes: object) -> Packet:
     from dataclasses import replace
 
