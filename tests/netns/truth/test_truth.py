@@ -108,6 +108,22 @@ def test_nat_hides_near_breaks_ah_and_moves_port_500() -> None:
     assert told["ike"][2] == {"not-applicable"}
 
 
+def test_what_a_nat_translated_inbound_is_in_the_way_outbound() -> None:
+    nat = Nat("masquerade", ("esp",), INBOUND)
+    told = answers(Case("", 4, ("icmp-echo", "esp"), Chain(), nat=nat))
+    assert told["esp"][0] == {"unobserved"}
+    assert told["esp"][2:] == ({"delivered"}, {"delivered"})
+    closed = Chain((Rule(DROP, Match("esp"), INBOUND),))
+    told = answers(Case("", 4, ("icmp-echo", "esp"), closed, nat=nat))
+    assert told["esp"][0] == {"delivered", "state-possible"}
+
+
+def test_where_a_ping_shows_such_a_nat_outbound_is_asked_first() -> None:
+    told = answers(Case("", 4, ("icmp-echo", "esp"), Chain(), nat=Nat("masquerade", (), INBOUND)))
+    assert told["esp"][:2] == ({"delivered"}, {"delivered"})
+    assert told["esp"][2] == {"delivered", "state-possible"}
+
+
 @pytest.mark.parametrize("policy", [ACCEPT, DROP])
 def test_under_loss_an_allowed_check_is_never_lost_nor_a_forbidden_one_delivered(
     policy: str,
