@@ -74,6 +74,14 @@ class Streams:
         """After a knock: in a moment, and once at a time."""
         self._begin(path.destination, self._connect(path))
 
+    def settle(self, host: str) -> None:
+        """Another way carries: what has not been connected by now need not be.
+
+        A run's own listener there would take it for a stranger's.
+        """
+        if host in self._tasks and host not in self._open:
+            self._tasks[host].cancel()
+
     async def _connect(self, path: Path) -> None:
         await asyncio.sleep(AFTER_KNOCK)
         where = {"host": path.destination, "port": PORT, "local_addr": (path.source, 0)}
@@ -116,7 +124,12 @@ class Streams:
             work.close()
             return
         task = self._tasks[host] = asyncio.create_task(self._tried(work))
-        task.add_done_callback(lambda _: self._tasks.pop(host, None))
+
+        def over(_: asyncio.Task[None]) -> None:
+            del self._tasks[host]
+            work.close()  # where it was settled before it began
+
+        task.add_done_callback(over)
 
     @staticmethod
     async def _tried(work: Coroutine[None, None, None]) -> None:

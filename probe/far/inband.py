@@ -145,6 +145,8 @@ class _Calling:
         if session is not None:
             self._post.took(ridden)
             self._session = session
+            if session.ways.good(now)[:1] != [STREAM]:
+                self._post.streams.settle(self._address)
             self._news.set()
 
     def _nothing(self) -> str:

@@ -170,16 +170,17 @@ def written(tmp_path: Path, rules: str) -> str:
 
 def test_where_tcp_is_silent_it_goes_on_by_itself(make_lab: MakeLab, tmp_path: Path) -> None:
     """All that the KB asks for, and no more: the run is as it would be, and says how it was."""
-    _, said = through(make_lab, written(tmp_path, KB_WITHOUT_CONTROL), 4, "--only=esp,ah,ike")
+    _, said = through(make_lab, written(tmp_path, KB_WITHOUT_CONTROL), 4)
     found = result(said)
     assert said.code == 0
     assert found["path"]["control"] == "inband"
-    assert outcomes(found, direction="inbound", flow="new") == {
-        "esp": {"delivered"},
-        "ah": {"delivered"},
-        "ike": {"delivered"},
-    }
-    assert "control messages rode in IKE" in " ".join(found["notes"])
+    kinds = "esp", "ah", "ike", "kerberos-udp", "kerberos-tcp"
+    whole = {kind: {"delivered"} for kind in kinds}
+    assert outcomes(found, direction="inbound", flow="new") == {"icmp-echo": {"lost"}, **whole}
+    # The agent had begun to listen on TCP 88 for control messages, and is no other program.
+    assert outcomes(found, direction="inbound", flow="reply")["kerberos-tcp"] == {"delivered"}
+    assert len(found["notes"]) == 1, found["notes"]
+    assert "control messages rode in IKE" in found["notes"][0]
     assert found["seconds"] < 30
 
 

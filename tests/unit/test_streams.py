@@ -140,6 +140,48 @@ async def test_it_lets_go_of_the_port_at_once_for_who_never_came(free_port: int)
 
 
 @looped
+async def test_where_another_way_carries_nobody_comes_in_and_the_port_is_free(
+    free_port: int,
+) -> None:
+    peers = Peers()
+    peers.far.listen(peers.path)
+    peers.near.connect(peers.path)
+    await asyncio.sleep(0)  # far listens, near waits
+    peers.far.settle(HERE)
+    peers.near.settle(HERE)
+    await asyncio.sleep(0)
+    listener = sockets.tcp(4, HERE, free_port)
+    listener.listen(1)
+    listener.setblocking(False)
+    await asyncio.sleep(2 * streams.AFTER_KNOCK)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    listener.close()
+    peers.far.listen(peers.path)  # and may be asked for anew
+    peers.far.settle(HERE)  # before it could begin
+    await asyncio.sleep(0)
+    peers.far.close()
+    await asyncio.sleep(0.01)
+
+
+@looped
+async def test_a_peer_that_is_in_stays_in(free_port: int) -> None:
+    peers = Peers()
+    await peers.meet()
+    peers.far.settle(HERE)
+    peers.near.settle(HERE)
+    await asyncio.sleep(0.01)
+    count = len(peers.near_got)
+    peers.near.send(Ridden("kerberos-tcp", False, peers.path), BOXES[0])
+    async with asyncio.timeout(10):
+        while len(peers.near_got) == count:
+            await asyncio.sleep(0.005)
+    peers.near.close()
+    peers.far.close()
+    await asyncio.sleep(0.01)
+
+
+@looped
 async def test_a_real_service_hears_little_and_keeps_its_port(free_port: int) -> None:
     heard = bytearray()
 
