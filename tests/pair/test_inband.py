@@ -69,6 +69,13 @@ def test_on_an_open_path_nothing_travels_on_a_fixed_tuple() -> None:
     assert not {name_of(packet) for _, packet in link.sent} & set(FIXED)
 
 
+def test_on_an_open_path_near_does_not_knock_at_tcp_88() -> None:
+    """Where far would listen for it, and a run wants to listen as well."""
+    link = Link()
+    talk(link)
+    assert "kerberos-tcp" not in {name_of(packet) for _, packet in link.sent}
+
+
 def test_far_uses_fixed_tuples_before_near_does() -> None:
     link = Link(outbound=only("ike"), inbound=only("esp"))
     talk(link)
