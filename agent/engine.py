@@ -367,7 +367,7 @@ class Engine:
             return
         if self._known.is_others(packet.source):
             return
-        if packet.source == self.peer:
+        if self._known.is_peers(packet.source):
             self.nameless.update(self._known.nameless(packet))
         self._unclaimed.hold(event)
 

@@ -73,6 +73,10 @@ class Recogniser:
         """Whether that host is another run's and not ours."""
         return address not in self._peers and self._others(address)
 
+    def is_peers(self, address: str) -> bool:
+        """Whether it is the other end's, by itself or by a NAT's doing."""
+        return address in self._peers
+
     # -- fresh ports -------------------------------------------------------------------------
 
     def own_port(self, tag: Tag, port: int) -> None:

@@ -96,12 +96,15 @@ class Link:
         return Evidence(
             sightings=self.sightings,
             volleys=self.volleys,
-            near=Facts(),
-            far=Facts(),
+            near=self._facts(Side.NEAR),
+            far=self._facts(Side.FAR),
             near_address=self.hosts[Side.NEAR].engine.local,
             far_address=self.hosts[Side.FAR].engine.local,
             near_seen_as=self.hosts[Side.NEAR].engine.local,
         )
+
+    def _facts(self, side: Side) -> Facts:
+        return Facts(nameless=tuple(self.hosts[side].engine.nameless))
 
     # -- the link ------------------------------------------------------------------------------
 

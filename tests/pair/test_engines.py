@@ -204,6 +204,17 @@ def test_tcp_through_a_nat_that_moves_ports_is_known_by_its_request() -> None:
     assert told[Flow.NEW].outcome is Outcome.DELIVERED, told[Flow.NEW].cause
 
 
+def test_tcp_whose_handshake_such_a_nat_lets_nobody_end_did_not_get_lost() -> None:
+    """The NAT's address is not the control connection's, and known by what else came from it."""
+    outbound, _ = masquerade("10.2.0.1", 777)
+    link = Link(plan(4, "icmp-echo", "kerberos-tcp"), outbound=outbound, inbound=lambda _: [])
+    link.fire(Direction.OUTBOUND, SHOTS)
+    told = correlate(link.plan, link.evidence())
+    [syn] = [c for c in told if (c.check.kind, c.shots) == ("kerberos-tcp", SHOTS)]
+    assert syn.outcome is Outcome.UNOBSERVED, syn.cause
+    assert "a NAT rewrites the ports" in syn.cause
+
+
 def test_a_cut_payload_is_altered_and_not_answered() -> None:
     def cut(packet: Packet) -> list[Packet]:
         return [replace(packet, payload=packet.payload[: len(packet.payload) - 3])]
