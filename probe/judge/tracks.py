@@ -232,8 +232,12 @@ def _streams(
             track.sent = track.left = syn_answered
             track.arrived = pick.get((asks, Event.ARRIVED, "answer"))
             track.delivered = pick.get((asks, Event.DELIVERED, "answer"))
-            # Our own listener answers every request: an answer of its that never left was cut off.
-            ours = any(s.at is answers and s.event in (Event.SENT, Event.UNSENT) for s in replies)
+            # Our own listener answers every request: an answer of its that never left was cut off,
+            # if it was not held back.
+            held = [s.note for s in replies if s.at is answers and s.event is Event.UNSENT]
+            if held and not (answered or told):
+                track.unsent, track.sent, track.left = held[0], False, False
+            ours = bool(held) or any(s.at is answers and s.event is Event.SENT for s in replies)
             if not answered and not ours:  # then the SYN-ACK is all the reply there was
                 track.arrived = pick.get((asks, Event.ARRIVED, "syn-ack"))
                 track.delivered = pick.get((asks, Event.DELIVERED, "syn-ack"))

@@ -53,14 +53,16 @@ def test_an_agent_that_is_not_to_serve_that_network_answers_nothing_there(
     make_lab: MakeLab,
 ) -> None:
     lab = make_lab(None)
-    lab.load("fw", translating("near0", "meta l4proto esp", forward="drop"))
+    lab.load("fw", translating("near0", "meta l4proto { esp, tcp }", forward="drop"))
     key = write_key(lab)
     start_agent(lab, key, "--allow=10.77.1.2")
-    done = probe_run(lab, "--only=esp,kerberos-udp", "--timeout=0.4", key=str(key))
+    kinds = "--only=esp,kerberos-udp,kerberos-tcp"
+    done = probe_run(lab, kinds, "--timeout=0.4", key=str(key))
     result = json.loads(done.stdout)
     assert cells(result)["kerberos-udp"][:2] == ("delivered", "delivered")
     assert cells(result)["esp"][:2] == ("delivered", "not-sent")
-    [cause] = [check["cause"] for check in result["checks"] if check["outcome"] == "not-sent"]
+    assert cells(result)["kerberos-tcp"][:2] == ("delivered", "not-sent")
+    [cause] = {check["cause"] for check in result["checks"] if check["outcome"] == "not-sent"}
     assert "came from 10.77.2.1, and this run answers 10.77.1.2 alone" in cause
     assert done.returncode == 1, "inbound is lost; a reply that was not sent is no verdict"
 

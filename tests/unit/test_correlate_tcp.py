@@ -186,3 +186,16 @@ def test_a_daemon_that_does_not_answer_has_replied_by_its_syn_ack() -> None:
     for shot in range(1, 16):
         handshake(story, shot, "request delivered")
     assert story.tell()[2].outcome is Outcome.DELIVERED
+
+
+def test_an_answer_that_was_held_back_did_not_get_lost() -> None:
+    """The handshake is the kernel's, whoever asks; the answer goes to nobody but the peer."""
+    story = tcp()
+    story.fire(1, 15)
+    for shot in range(1, 16):
+        handshake(story, shot, "request delivered")
+        story.see(2, shot, Event.UNSENT, stage="", note="this run answers another alone")
+    told = story.tell()
+    assert told[1].outcome is Outcome.DELIVERED
+    assert told[2].outcome is Outcome.NOT_SENT
+    assert "this run answers another alone" in told[2].cause
