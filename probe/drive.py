@@ -43,6 +43,7 @@ from agent.model import (
     Sighting,
     Volley,
 )
+from agent.orders import MAX_ADDRESSES
 from probe.correlate import more_shots, opened, silent_beside_refused, spared
 from probe.far.dial import LinkError
 from probe.far.link import Asked, LinkLost
@@ -113,6 +114,7 @@ class Drive:
         self.asked: Limits | None = None
         self.granted: Limits | None = None  # by the agent, as soon as the run is open
         self._record = _Record()
+        self._vouched: dict[Direction, list[str]] = {direction: [] for direction in Direction}
         self._news = asyncio.Event()
 
     # -- what came in --------------------------------------------------------------------------
@@ -319,8 +321,7 @@ class Drive:
         origin = Side.NEAR if direction is Direction.OUTBOUND else Side.FAR
         other = Side.FAR if origin is Side.NEAR else Side.NEAR
         prepared = await self._asked[origin].ask(Prepare(list(volleys)), Prepared)
-        theirs = translated.given(self.plan, self.evidence(), direction)
-        await self._asked[other].ask(Await(prepared.ports, theirs), Awaiting)
+        await self._asked[other].ask(Await(prepared.ports, self._vouched_for(direction)), Awaiting)
         for volley in volleys:
             self._record.next_shot[volley.check] += volley.count
         self._record.volleys += volleys
@@ -330,6 +331,14 @@ class Drive:
         patience = min(self.settings.wait, BRIEF + 4 * self._asked[Side.FAR].rtt)
         await self._wait(volleys, duration + patience)
         await self._collect()
+
+    def _vouched_for(self, direction: Direction) -> list[str]:
+        """Where this direction's shots come from, as many as an agent takes."""
+        vouched = self._vouched[direction]
+        found = translated.given(self.plan, self.evidence(), direction)
+        vouched += [address for address in found if address not in vouched]
+        del vouched[MAX_ADDRESSES:]
+        return list(vouched)
 
     async def _wait(self, volleys: Sequence[Volley], seconds: float) -> None:
         """Until every shot is accounted for, or for ``seconds`` without news of one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from agent import orders
 from agent.control import (
     Await,
     Awaiting,
@@ -90,3 +91,45 @@ def test_no_direction_begins_while_the_other_still_fires() -> None:
     assert all(side is Side.FAR for side, _, _ in log[:outbound])
     assert all(side is Side.NEAR for side, _, _ in log[outbound:])
     assert sum(what == "shot" for _, what, _ in log[:outbound]) >= 3
+
+
+class Pooled(Played):
+    """A NAT with a large pool gives each check another address, and no answer is sent there."""
+
+    def __init__(self, side: Side, log: list[tuple[Side, str, int]]) -> None:
+        super().__init__(side, log)
+        self.vouched: set[str] = set()
+
+    async def ask(self, message: Any, answer: type[Any]) -> Any:
+        if isinstance(message, Await):
+            orders.check_addresses(4, message.addresses, self.vouched)
+            self.vouched.update(message.addresses)
+        return await super().ask(message, answer)
+
+    def _shoot(self, check: int, shot: int) -> None:
+        other = Side.FAR if self.side is Side.NEAR else Side.NEAR
+        events = [
+            Sighting(self.side, event, check, shot, 0.0) for event in (Event.SENT, Event.LEFT)
+        ]
+        source = f"192.0.2.{check}"
+        came = [
+            Sighting(other, event, check, shot, 0.0, source=source)
+            for event in (Event.ARRIVED, Event.DELIVERED)
+        ]
+        partner = next(c.partner for c in self.drive.plan.checks if c.number == check)
+        assert partner is not None
+        held = Sighting(other, Event.UNSENT, partner, shot, 0.0, destination=source, note="held")
+        self.drive.saw([*events, *came, held])
+
+
+def test_no_more_addresses_are_vouched_for_than_an_agent_takes() -> None:
+    near, far = Pooled(Side.NEAR, []), Pooled(Side.FAR, [])
+    plan = planning.make(load("all"), 4)
+
+    async def conduct() -> None:
+        drive = Drive(plan, Settings(wait=0.1), near, far, (NEAR, FAR, FAR, NEAR))
+        near.drive = far.drive = drive
+        await drive.run(bytes(32))
+
+    asyncio.run(conduct())
+    assert len(near.vouched) == len(far.vouched) == orders.MAX_ADDRESSES
