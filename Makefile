@@ -19,7 +19,7 @@ BIN := .venv/bin
 READY := .venv/ready
 # A file of tests at a time to each worker. What sends packets mostly waits: three of them to a core.
 # By name, so that the many short files of tests/unit are last and nobody waits for a long one.
-WORKERS ?= $(shell expr 3 '*' $$(nproc))
+WORKERS ?= $(shell n=$$((3 * $$(nproc))); echo $$((n < 12 ? n : 12)))
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 FAST := $(wildcard tests/cli tests/fuzz tests/golden tests/pair tests/unit)
 # What the tests use besides nft, as Debian names it: real peers, and who judges our packets.
