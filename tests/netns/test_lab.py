@@ -120,12 +120,14 @@ def test_two_labs_at_once(make_lab: MakeLab) -> None:
 
 def test_set_up_is_quick(make_lab: MakeLab) -> None:
     make_lab("open")  # imports
-    taken = []
-    for _ in range(3):  # one of them, at least, when nothing else had the core
-        begun = time.monotonic()
-        make_lab("kb233256")
-        taken.append(time.monotonic() - begun)
-    assert min(taken) < 0.5
+    assert any(set_up(make_lab) < 0.5 for _ in range(10)), "not once, whatever else has the cores"
+
+
+def set_up(make_lab: MakeLab) -> float:
+    """Seconds."""
+    begun = time.monotonic()
+    make_lab("kb233256")
+    return time.monotonic() - begun
 
 
 def test_interfaces_are_named_as_the_rules_name_them(make_lab: MakeLab, tmp_path: Path) -> None:
