@@ -39,76 +39,11 @@ class Judgement:
 
 def correlate(plan: Plan, evidence: Evidence, *, strict: bool = False) -> tuple[Conclusion, ...]:
     """One conclusion for each check of ``plan``, in its order."""
-    case = _Case(plan, evidence)
+    case = Case(plan, evidence)
     return tuple(
         _conclude(case, planned.check, planned.expected, planned.label, strict)
         for planned in plan.planned
     )
-
-
-def more_shots(plan: Plan, evidence: Evidence, direction: Direction) -> dict[int, int]:
-    """Request check → how many more shots of it would settle what is still open.
-
-    A check that gets through measures the path's loss for those that do not: it is shot again
-    beside them.
-    """
-    case = _Case(plan, evidence)
-    expected = {planned.check.number: planned.expected for planned in plan.planned}
-    rounds = Counter(volley.check for volley in evidence.volleys)
-    wanted: dict[int, int] = {}
-    for check in plan.requests(direction):
-        numbers = [check.number] + ([check.partner] if check.partner is not None else [])
-        judged = {number: case.judge(case.checks[number]) for number in numbers}
-        need = max(judgement.wanted for judgement in judged.values())
-        verdicts = {verdict(judged[number].outcome, expected[number]) for number in numbers}
-        unsent = Outcome.NOT_SENT in (judgement.outcome for judgement in judged.values())
-        surprise = unsent or verdicts & {Verdict.FAIL, Verdict.ERROR}
-        if not need and rounds[check.number] == 1 and surprise:
-            need = AGAIN  # what is not as expected is not reported on one look
-        room = MAX_SHOTS - case.fired(check)
-        if need > 0 and room > 0:
-            wanted[check.number] = min(need, room)
-    if not wanted:
-        return {}
-    reference = case.carried.reference(direction)
-    if reference is not None and reference not in wanted:
-        room = MAX_SHOTS - case.fired(case.checks[reference])
-        wanted[reference] = min(max(wanted.values()), max(0, room))
-    return {number: count for number, count in wanted.items() if count > 0}
-
-
-def silent_beside_refused(plan: Plan, evidence: Evidence, direction: Direction) -> list[int]:
-    """Requests that met silence where others were refused by ICMP.
-
-    Routers limit how often they say no (Linux: six at once, then one a second to each host), so
-    that these may have been refused as well, unheard.
-    """
-    case = _Case(plan, evidence)
-    if not case.carried.refusers(direction):
-        return []
-    return [
-        check.number
-        for check in plan.requests(direction)
-        if case.judge(check).outcome in (Outcome.LOST, Outcome.UNOBSERVED)
-    ]
-
-
-def spared(plan: Plan, evidence: Evidence) -> set[int]:
-    """Inbound requests that are not to be fired at a NAT that hides near.
-
-    They would end at the gateway itself, whose connection tracking would then hold the very tuple
-    that near's own ESP, AH and IKE are to be mapped to, for this run and for later ones.
-    """
-    if not evidence.near_behind_nat or _Case(plan, evidence).reachable():
-        return set()
-    inbound = plan.requests(Direction.INBOUND)
-    return {check.number for check in inbound if tuple_of(check) is not None}
-
-
-def opened(plan: Plan, evidence: Evidence, direction: Direction) -> bool:
-    """Has this run itself opened the way for a request of ``direction`` that is still to come?"""
-    case = _Case(plan, evidence)
-    return any(case.openings.before(check) for check in plan.requests(direction))
 
 
 def verdict(outcome: Outcome, expected: Expect, *, strict: bool = False) -> Verdict:
@@ -132,7 +67,7 @@ def verdict(outcome: Outcome, expected: Expect, *, strict: bool = False) -> Verd
     return Verdict.PASS if outcome is Outcome.DELIVERED else Verdict.FAIL
 
 
-def _conclude(case: _Case, check: Check, expected: Expect, label: str, strict: bool) -> Conclusion:
+def _conclude(case: Case, check: Check, expected: Expect, label: str, strict: bool) -> Conclusion:
     judgement = case.judge(check)
     tracks = case.tracks[check.number].values()
     evidence = tuple(s for s in case.evidence.sightings if s.check == check.number)
@@ -150,7 +85,7 @@ def _conclude(case: _Case, check: Check, expected: Expect, label: str, strict: b
     )
 
 
-class _Case:
+class Case:
     """The evidence of one run, sorted by check."""
 
     def __init__(self, plan: Plan, evidence: Evidence) -> None:
@@ -297,6 +232,9 @@ class _Case:
         if interrupted and (told is None or words.says_unreachable(told)):
             return Judgement(Outcome.UNOBSERVED, interrupted)
         unplaced = self._unplaced(check)
+        if is_stream(check) and facts is not None and check.number in facts.nameless:
+            # What was refused may be a SYN sent again, when the first had got through.
+            return Judgement(Outcome.UNOBSERVED, words.nameless(check))
         if told is not None and not unplaced and not self._hidden(check):
             if facts and not facts.capture_dropped and any(words.cut_off(check, t) for t in left):
                 return Judgement(Outcome.REFUSED, words.reset_between(check))
@@ -448,4 +386,4 @@ def _put_in_order(check: Check, tracks: Sequence[Track]) -> bool:
     return asked and bool(left) and not any(track.backwards for track in left)
 
 
-__all__ = ["Evidence", "correlate", "more_shots", "silent_beside_refused", "verdict"]
+__all__ = ["Case", "Evidence", "correlate", "verdict"]

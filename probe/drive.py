@@ -44,7 +44,7 @@ from agent.model import (
     Volley,
 )
 from agent.orders import MAX_ADDRESSES
-from probe.correlate import more_shots, opened, silent_beside_refused, spared
+from probe.again import more_shots, opened, silent_beside_refused, spared
 from probe.far.dial import LinkError
 from probe.far.link import Asked, LinkLost
 from probe.judge import translated

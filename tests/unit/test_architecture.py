@@ -23,6 +23,7 @@ PURE = (
     "probe.state.hold",
     "probe.state.memory",
     "probe.plan",
+    "probe.again",
     "probe.correlate",
     "probe.judge",
     "probe.trace.conclusion",

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from agent.model import Event, Facts, Fragmenting, Icmp, Prior, Side
-from probe.correlate import MAX_SHOTS, more_shots, silent_beside_refused, spared, verdict
+from probe.again import more_shots, silent_beside_refused, spared
+from probe.correlate import MAX_SHOTS, verdict
 from probe.result import Expect, Outcome, Verdict
 from tests.unit.correlation import (
     FAR,

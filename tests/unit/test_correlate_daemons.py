@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.model import TAKEN, Event, Facts, PortHeld, Side
-from probe.correlate import more_shots
+from probe.again import more_shots
 from probe.result import Outcome
 from tests.unit.correlation import FAR, IN, OUT, Story, kerberos, pair
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.model import Event, Facts, Side
+from agent.model import Event, Facts, Icmp, Side
 from probe.result import Outcome
 from tests.unit.correlation import (
     FAR,
@@ -152,6 +152,18 @@ def test_what_only_its_port_names_is_not_lost_where_a_nat_may_have_changed_that(
     assert told[1].outcome is Outcome.UNOBSERVED
     assert "rewrites the ports" in told[1].cause
     assert told[2].outcome is Outcome.UNOBSERVED
+
+
+def test_a_syn_sent_again_and_refused_says_nothing_of_one_that_a_nat_renamed() -> None:
+    """A firewall that lets new flows in and nothing else: the first SYN got through, nameless."""
+    story = tcp()
+    story.shots(1, 3)
+    for shot in (1, 2, 3):
+        story.see(1, shot, Event.LEFT, stage="syn")
+        story.see(1, shot, Event.REFUSED, icmp=Icmp(3, 13, ROUTER))
+    assert story.tell()[1].outcome is Outcome.REFUSED
+    story.far = Facts(nameless=(1,))
+    assert story.tell()[1].outcome is Outcome.UNOBSERVED
 
 
 def test_lost_syns_beside_a_request_that_never_left_do_not_hide_it() -> None:

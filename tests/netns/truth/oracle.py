@@ -315,12 +315,13 @@ def _orders(case: Case) -> list[tuple[str, str]]:
         for kind in (KINDS[label] for label in labels(name)):
             if kind.flow == "both" or not case.nat.covers(kind.protocol):
                 continue
+            tcp = kind.protocol == "tcp"  # once connected, a request says whose the SYN was
             shown = [
-                step.fate in (DELIVERED, HOST_DROPPED, HOST_REFUSED) and not step.nameless
+                step.fate in (DELIVERED, HOST_DROPPED, HOST_REFUSED) and (tcp or not step.nameless)
                 for step in cross(case, kind, NOTHING, INBOUND)
             ]
             may |= any(shown)
-            sure |= all(shown) and kind.protocol != "tcp" and kind.body != "keepalive"
+            sure |= all(shown) and not tcp and kind.body != "keepalive"
     return [turned] if sure else [usual, turned] if may else [usual]
 
 
