@@ -18,7 +18,7 @@ from agent.log import journal
 
 if TYPE_CHECKING:
     from agent.access.keyring import KeyFiles, Keyring, NamedKey
-    from agent.daemon import Config
+    from agent.config import Config
     from agent.linux.keeper import Hands
     from agent.linux.privileges import User
 
@@ -260,7 +260,7 @@ def parser() -> settings.Parser:
 def _config(options: argparse.Namespace, files: KeyFiles | None) -> Config:
     """``files``: where the keys are; None where none is needed."""
     from agent.access import keyring
-    from agent.daemon import Config
+    from agent.config import Config
     from agent.model import Limits
 
     if not 0 < options.port < 65_536:

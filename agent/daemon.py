@@ -7,78 +7,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
-import socket
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-from agent import __version__, strands
+from agent import __version__
 from agent.access.door import Door
 from agent.access.invite import Invitation
 from agent.access.keyring import Keyring, NamedKey, identifier
+from agent.config import Config
 from agent.control import (
-    PROTOCOL,
     STOPPED,
-    AnyMessage,
-    Close,
-    Decoder,
-    Hello,
     Oops,
-    Open,
-    Opened,
-    Seen,
-    Welcome,
-    encode,
-    shown,
 )
 from agent.errors import AgentError, ControlError, in_one_line
 from agent.inband.carriers import MOST_MARKERS
 from agent.ledger import Ledger
-from agent.limits import OverLimit
 from agent.linux import heap, privileges
 from agent.linux.doorway import Doorway
 from agent.linux.host import Host
-from agent.linux.line import Line, Writer
-from agent.linux.sockets import interface_mtu
+from agent.linux.line import Line
 from agent.log import journal, status, tally
-from agent.model import Kept, Limits, Side, Sighting
-from agent.station import Station, moment, no_sockets
+from agent.model import Side
+from agent.session import AnyWriter, Session, plain
+from agent.station import moment, no_sockets
 from agent.vigil import Vigil
 from agent.wire.base import Packet
 
 HELLO_SECONDS = 5.0
 INBAND_HELLO_SECONDS = 20.0  # where a lost packet is sent again and again
-IDLE_SECONDS = 120.0  # a run asks something at least this often
 CLOSE_SECONDS = 1.0
 MOST_KEYS = MOST_MARKERS // 2  # of operators who may call in packets
 REST_SECONDS = 1.0  # from the last session's end until its memory is given back
 WRITE_SECONDS = 1.0  # flows that are seen this close together are written down together
 
 log = logging.getLogger(journal.NAME)
-
-AnyWriter = asyncio.StreamWriter | Writer | strands.Writer
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    ring: Keyring
-    listen: str | None = None  # None: every address
-    port: int = 5088
-    allow: Sequence[Network] = ()  # empty: whoever holds a key
-    limits: Limits = field(default_factory=Limits)  # of each session
-    sessions: int = 16  # at once
-    inband: bool = True  # control messages may ride in packets of the kinds that are tested
-
-    def permits(self, peer: str) -> bool:
-        """Whether ``allow`` has that address."""
-        if not self.allow:
-            return True
-        address = ipaddress.ip_address(peer.partition("%")[0])
-        return any(address in network for network in self.allow)
 
 
 class Daemon:
@@ -266,7 +231,7 @@ class Daemon:
         reason: str | None = None
         try:
             streams = reader, writer
-            session = _Session(self._config, self._host, self._ledger, streams, told, patience)
+            session = Session(self._config, self._host, self._ledger, streams, told, patience)
             await (session.refuse(refusal) if refusal else session.run())
         except ControlError as error:
             told.outcome, reason = "bad", str(error)
@@ -316,140 +281,8 @@ class Daemon:
         writer.transport.abort()
 
 
-class _Session:
-    def __init__(
-        self,
-        config: Config,
-        host: Host,
-        ledger: Ledger,
-        streams: tuple[asyncio.StreamReader, AnyWriter],
-        told: tally.Session,
-        patience: float,
-    ) -> None:
-        """``patience``: seconds for the first words."""
-        self._patience = patience
-        self._config = config
-        self._reader, self._writer = streams
-        self._peer = told.peer
-        self._told = told
-        self._address = plain(self._writer.get_extra_info("sockname")[0])
-        self._station = Station(
-            Side.FAR,
-            host,
-            ledger,
-            self._report,
-            self._show,
-            config.limits,
-            permits=config.permits,
-        )
-
-    async def run(self) -> None:
-        """Until it hangs up, or its time is over."""
-        seconds = self._config.limits.seconds
-        try:
-            async with asyncio.timeout(seconds) as whole:
-                await self._converse()
-        except TimeoutError:
-            if not whole.expired():
-                raise
-            self._told.outcome = "overtime"
-            self.say(Oops(STOPPED, f"the agent ends a session after {seconds:g} s (--max-seconds)"))
-
-    async def _converse(self) -> None:
-        decoder = Decoder()
-        greeted = False
-        try:
-            while True:
-                async with asyncio.timeout(IDLE_SECONDS if greeted else self._patience):
-                    data = await self._reader.read(65_536)
-                if not data:
-                    return
-                for message in decoder.feed(data):
-                    if not greeted:
-                        greeted = self._greet(message)
-                        if not greeted:
-                            return
-                    else:
-                        self.say(self._answer(message))
-                await self._writer.drain()
-        finally:
-            self._station.close()
-            self._told.strangers = self._station.strangers
-
-    async def refuse(self, why: Oops) -> None:
-        """Hears the greeting first: what is closed with words unread takes its own along."""
-        async with asyncio.timeout(self._patience):
-            await self._reader.read(65_536)
-        self.say(why)
-
-    def _greet(self, message: AnyMessage) -> bool:
-        if not isinstance(message, Hello):
-            self.say(Oops("bad", "a session begins with a hello"))
-            return False
-        if message.protocol != PROTOCOL:
-            self.say(
-                Oops(
-                    "version",
-                    f"the agent is version {__version__} (protocol {PROTOCOL}) and this is version "
-                    f"{message.version} (protocol {message.protocol}). Install the same version "
-                    "on both hosts",
-                )
-            )
-            return False
-        self._told.host, self._told.version = _short(message.name), _short(message.version)
-        mtu = interface_mtu(self._peer)
-        name = socket.gethostname()
-        limits, sessions = self._config.limits, self._config.sessions
-        self.say(
-            Welcome(PROTOCOL, __version__, name, self._address, self._peer, mtu, limits, sessions)
-        )
-        return True
-
-    def _answer(self, message: AnyMessage) -> AnyMessage:
-        if isinstance(message, Open) and (message.local, message.peer) != (
-            self._address,
-            self._peer,
-        ):
-            return Oops("denied", "shots go to the address that asked for them, to no other")
-        try:
-            answer = self._station.handle(message)
-        except OverLimit as error:
-            return Oops("denied", str(error))
-        except AgentError as error:
-            log.error("%s: %s", self._peer, error)
-            return Oops("bad", f"far: {error}")
-        if isinstance(message, Open) and isinstance(answer, Opened):
-            self._told.opened(message, answer.facts)
-            self._told.outcome = "hung-up"  # unless it says goodbye
-        elif isinstance(message, Close):
-            self._told.outcome = "closed"
-        return answer
-
-    def _report(self, sightings: list[Sighting]) -> None:
-        self._told.saw(sightings)
-        self.say(Seen(sightings))
-
-    def _show(self, packets: list[Kept]) -> None:
-        for message in shown(packets):
-            self.say(message)
-
-    def say(self, message: AnyMessage) -> None:
-        if not self._writer.is_closing():
-            self._writer.write(encode(message))
-
-
 def _note_trouble(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What goes wrong outside of any session: one line in the log, and the agent serves on."""
     error = context.get("exception")
     what = in_one_line(error) if error is not None else context.get("message", "")
     log.error("a fault in the agent: %s", what)
-
-
-def _short(text: str) -> str:
-    """What the other end calls itself, as a word of a log."""
-    return "".join(character if character.isprintable() else "?" for character in text[:64])
-
-
-def plain(address: str) -> str:
-    """An IPv4 address that came in by an IPv6 socket, as what it is."""
-    return address.removeprefix("::ffff:") if address.startswith("::ffff:") else address

@@ -17,7 +17,8 @@ from importlib import import_module
 
 from agent import __version__
 from agent.access.keyring import KeyFiles, Keyring, NamedKey
-from agent.daemon import Config, Daemon
+from agent.config import Config
+from agent.daemon import Daemon
 from agent.errors import AgentError, in_one_line
 from agent.ledger import Ledger, state_directory
 from agent.linux import privileges

@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 
 from agent.access.keyring import NamedKey
-from agent.daemon import IDLE_SECONDS, Config, Daemon, plain
+from agent.config import Config
+from agent.daemon import Daemon
 from agent.errors import AgentError
 from agent.ledger import Ledger, state_directory
 from agent.linux import privileges
@@ -24,6 +25,7 @@ from agent.linux.keeper import Hands
 from agent.linux.privileges import User
 from agent.log import journal
 from agent.serve import have_all_at_hand, open_tracking
+from agent.session import IDLE_SECONDS, plain
 from agent.strands import Bundle, Strand, StrandError
 
 READY = b"ipsec-probe ready\n"

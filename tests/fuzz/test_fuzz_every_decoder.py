@@ -58,6 +58,7 @@ SHELLS = (
     "agent.linux",
     "agent.cli",
     "agent.daemon",
+    "agent.session",
     "agent.access.door",
     "agent.access.invite",
     "agent.ledger",

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from agent.access.keyring import Keyring, NamedKey
+from agent.config import Config
 from agent.control import PROTOCOL, STOPPED, AnyMessage, Decoder, Hello, Oops, Welcome, encode
-from agent.daemon import MOST_KEYS, Config, Daemon
+from agent.daemon import MOST_KEYS, Daemon
 from agent.inband.box import PUBLIC, Shared
 from agent.inband.session import Send, Session
 from agent.inband.ways import HARMLESS, answering, new_flow
