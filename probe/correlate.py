@@ -207,6 +207,8 @@ class Case:
             )
         if share < SOUND and self._interrupted():
             return Judgement(Outcome.UNOBSERVED, self._interrupted())
+        if share < SOUND and self._overflowed(check, len(arrived) / len(left)):
+            return Judgement(Outcome.UNOBSERVED, words.overflowed(check, self.evidence), AGAIN)
         if share < SOUND:
             wanted = max(0, 12 - len(left))
             return Judgement(Outcome.LOSSY, words.lossy(check, left, arrived, delivered), wanted)
@@ -219,6 +221,13 @@ class Case:
         if foreign:
             return Judgement(Outcome.DELIVERED, words.foreign(check, foreign[0].elsewhere))
         return Judgement(Outcome.DELIVERED, words.unanswered(check, delivered))
+
+    def _overflowed(self, check: Check, share: float) -> bool:
+        """Was it the target's own sockets that had no room, and not the path? ``share`` arrived."""
+        facts = self.evidence.facts(target(check))
+        if facts is None or not facts.socket_dropped or is_stream(check):
+            return False
+        return share >= SOUND or facts.capture_dropped > 0
 
     def _unsettled(self, check: Check) -> bool:
         return self._request(check).direction is self.evidence.unsettled
@@ -351,15 +360,7 @@ class Case:
             if told is not None and not (overflowed and words.says_no_protocol(told)):
                 return Judgement(Outcome.REFUSED, words.refused(check, told, self.evidence))
         if facts is None or facts.socket_dropped:
-            return Judgement(
-                Outcome.UNOBSERVED,
-                f"it reached {sink}'s interface; whether a socket got it is not known, because "
-                + (
-                    f"the report of the {sink} host is missing"
-                    if facts is None
-                    else f"{sink}'s sockets overflowed by {facts.socket_dropped} packets"
-                ),
-            )
+            return Judgement(Outcome.UNOBSERVED, words.overflowed(check, self.evidence))
         return Judgement(Outcome.HOST_DROPPED, words.host_dropped(check, len(arrived)))
 
 

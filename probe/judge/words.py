@@ -279,6 +279,16 @@ def unplaced(told: Sighting | None, evidence: Evidence) -> str:
     return f"{text} ({told.icmp.sender} answered: {what})"
 
 
+def overflowed(check: Check, evidence: Evidence) -> str:
+    sink = target(check)
+    facts = evidence.facts(sink)
+    return f"it reached {sink}'s interface; whether a socket got it is not known, because " + (
+        f"the report of the {sink} host is missing"
+        if facts is None
+        else f"{sink}'s sockets overflowed by {facts.socket_dropped} packets"
+    )
+
+
 def host_dropped(check: Check, arrived: int) -> str:
     sink = target(check)
     if is_stream(check):

@@ -191,6 +191,25 @@ def test_an_overflowing_socket_is_not_the_hosts_firewall() -> None:
     assert story.tell()[1].outcome is Outcome.UNOBSERVED
 
 
+@pytest.mark.parametrize(
+    ("arrived", "facts", "outcome"),
+    [
+        (12, Facts(socket_dropped=5), Outcome.UNOBSERVED),
+        (12, Facts(), Outcome.LOSSY),
+        (5, Facts(socket_dropped=5), Outcome.LOSSY),  # the path had its part in it
+        (5, Facts(socket_dropped=5, capture_dropped=1), Outcome.UNOBSERVED),
+        (5, Facts(capture_dropped=1), Outcome.LOSSY),  # the sockets missed none
+    ],
+)
+def test_what_our_own_sockets_had_no_room_for_is_not_the_paths_loss(
+    arrived: int, facts: Facts, outcome: Outcome
+) -> None:
+    story = kerberos()
+    story.far = facts
+    story.shots(1, 12, arrived=arrived, delivered=4)
+    assert story.tell()[1].outcome is outcome
+
+
 @pytest.mark.parametrize(("code", "outcome"), [(2, "unobserved"), (13, "refused")])
 def test_a_kernel_that_refuses_for_want_of_room_in_our_socket(code: int, outcome: str) -> None:
     """Linux says "protocol unreachable" of a raw socket that is full; a firewall says it is one."""
