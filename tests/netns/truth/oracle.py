@@ -213,14 +213,14 @@ def cross(
                 nameless = kind.body == "keepalive" or kind.protocol == "tcp"
     # The receiver's own firewall.
     action, memory = _host(sink, "input", memory, there, packet, way)
-    fate = DELIVERED
-    if action != ACCEPT:
-        fate = HOST_DROPPED
-        if action == REJECT and _says_no(sink, way):
-            if case.limited:
-                yield Step(HOST_DROPPED, memory, altered, nameless, lucky, vague)
-            fate = HOST_REFUSED
-    yield Step(fate, memory, altered, nameless, lucky, vague)
+    if action == ACCEPT:
+        yield Step(DELIVERED, memory, altered, nameless, lucky, vague)
+        return
+    said = _says_no(sink, way, packet) if action == REJECT else {False}
+    if True in said:
+        yield Step(HOST_REFUSED, memory, altered, nameless, lucky, vague)
+    if case.limited or False in said:
+        yield Step(HOST_DROPPED, memory, altered, nameless, lucky, vague)
 
 
 def _host(
@@ -236,13 +236,19 @@ def _host(
     return action, replace(memory, **{place: entry})
 
 
-def _says_no(host: Host | None, way: str) -> bool:
-    """Does the refusal get out of the host's own output chain? ICMP, or TCP's reset."""
+def _says_no(host: Host | None, way: str, packet: Packet) -> set[bool]:
+    """Does the refusal get out of the host's own output chain? ICMP, or where it may be TCP's
+    reset, that one or the other.
+    """
     if host is None:
-        return True
+        return {True}
     state = "related" if host.stateful else "none"
-    error = Packet("icmp", body="error")
-    return host.output.judge(error, BACK[way], state) == ACCEPT
+    told = {host.output.judge(Packet("icmp", body="error"), BACK[way], state) == ACCEPT}
+    if packet.protocol == "tcp":
+        reset = Packet("tcp", packet.destination_port, packet.source_port)
+        states = ("established", "related") if host.stateful else ("none",)
+        told |= {host.output.judge(reset, BACK[way], s) == ACCEPT for s in states}
+    return told
 
 
 # -- requests and their answers --------------------------------------------------------------------
@@ -345,10 +351,12 @@ def _in_order(
             if cold != {DELIVERED}:
                 new.remove("delivered")
                 new.add("state-possible")
+        answered = _answered(case, way, fates)
         if shared and kind.flow == "shot" and "lost" in new and way == OUTBOUND and earlier:
             new |= _doubted(case, kind)
+            answered |= _doubted(case, kind) if "not-applicable" in answered else set()
         table[way, "new"] = new
-        table[BACK[way], "reply"] = _answered(case, way, fates)
+        table[BACK[way], "reply"] = answered
         memories = fates.memories
         earlier = True
     return table
