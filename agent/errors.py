@@ -30,3 +30,7 @@ class ControlError(AgentError):
 
 class KeyFileError(AgentError):
     """The shared key is missing, damaged, or readable by others."""
+
+
+class NoKeyFound(KeyFileError):
+    """There is none in any of the places where one is looked for."""

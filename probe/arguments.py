@@ -39,6 +39,25 @@ def address(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text} is not an IP address") from None
 
 
+def host(text: str) -> str:
+    """A name or an address; an IPv6 address may stand in brackets, as in a URL."""
+    import ipaddress
+
+    name, _, rest = text.rpartition(":")
+    if rest.isdecimal() and name and (":" not in name or name.endswith("]")):
+        raise argparse.ArgumentTypeError(f"{text}: the port goes into --port {rest}")
+    name = text.removeprefix("[").removesuffix("]") if text.startswith("[") else text
+    if not name or "/" in name or name.split() != [name]:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a host name nor an address")
+    try:
+        found = ipaddress.ip_address(name)
+    except ValueError:
+        return name
+    if found.is_multicast or found.is_unspecified:
+        raise argparse.ArgumentTypeError(f"{text} is not the address of one host")
+    return name
+
+
 def port(text: str) -> int:
     return int(number(text, 1, 65_535, "a port is a number", int))
 
@@ -177,7 +196,7 @@ def add_peer(parser: argparse.ArgumentParser) -> None:
 def add_host(parser: argparse.ArgumentParser) -> None:
     """The far host, and the key that it has as well."""
     add = parser.add_argument
-    add("--peer", required=True, metavar="HOST", help="the far host")
+    add("--peer", required=True, type=host, metavar="HOST", help="the far host")
     add("--key", metavar="FILE", help="the key (default: that of the host, else the shared one)")
     add("-4", dest="family", action="store_const", const=4, help="IPv4 only")
     add("-6", dest="family", action="store_const", const=6, help="IPv6 only")

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -58,8 +59,22 @@ def silence(stream: TextIO) -> None:
 
 
 def fail(code: int, text: object) -> int:
-    say(f"probe: {text}", sys.stderr)
+    say_error(text)
     return code
+
+
+def say_error(text: object) -> None:
+    """To standard error: folded at words on a terminal, one line for whatever else reads it."""
+    lines = f"probe: {text}".splitlines()
+    if sys.stderr.isatty():
+        columns = width(sys.stderr)
+        lines = [
+            textwrap.fill(line, columns, break_long_words=False, break_on_hyphens=False)
+            if len(line) > columns
+            else line
+            for line in lines
+        ]
+    say("\n".join(lines), sys.stderr)
 
 
 ASIDE = -1.0
@@ -103,7 +118,7 @@ def write(path: str, content: str | bytes) -> bool:
     try:
         Path(path).write_bytes(_octets(content))
     except OSError as error:
-        say(f"probe: cannot write {path}: {error.strerror}", sys.stderr)
+        say_error(f"cannot write {path}: {error.strerror}")
         return False
     return True
 
@@ -119,7 +134,7 @@ def append(path: str, line: str, *, complain: bool) -> bool:
             file.write(f"{before}{line}\n".encode())
     except OSError as error:
         if complain:
-            say(f"probe: cannot write {path}: {error.strerror}", sys.stderr)
+            say_error(f"cannot write {path}: {error.strerror}")
         return False
     return True
 
@@ -149,7 +164,7 @@ def deliver(result: RunResult, places: Mapping[str, str], options: Namespace) ->
         if form not in to_stdout
     ]
     if result.error:
-        say(f"probe: {result.error}", sys.stderr)
+        say_error(result.error)
     seen = any(conclusion.shots for conclusion in result.conclusions)
     if seen or not result.error:
         columns = width(stream)
@@ -215,8 +230,14 @@ def check_places(places: Mapping[str, str]) -> None:
         other = next((o for o, taken in places.items() if o != form and taken == place), None)
         if place != "-" and other:
             raise NoPlace(f"--{form} {place}: --{other} goes there")
-        if place != "-" and (why := _why_not(Path(place))):
-            raise NoPlace(f"--{form} {place}: {why}")
+        if place != "-":
+            check_place(place, f"--{form} {place}")
+
+
+def check_place(place: str, name: str) -> None:
+    """NoPlace, about what the operator knows as ``name``, where no file could be written."""
+    if why := _why_not(Path(place)):
+        raise NoPlace(f"{name}: {why}")
 
 
 def _why_not(place: Path) -> str:

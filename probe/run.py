@@ -249,11 +249,16 @@ class Session:
             self._ranges |= search.known
 
     def _other_address(self, family: int) -> str:
-        other = self.request.alias or fresh.draw(self._near)
-        if other == self._near or (":" in other) != (family == 6):
+        if not self.request.alias and family != 6:
             raise WrongRequest(
-                f"--alias {other}: give another IPv{family} address than {self._near}, from which "
-                "this host talks to the peer anyway"
+                f"--fresh address is drawn in IPv6, and {self._address} is an IPv4 address: give "
+                "--alias and a free address of this host's network, or --fresh wait"
+            )
+        other = self.request.alias or fresh.draw(self._near)
+        if other in (self._near, self._address) or (":" in other) != (family == 6):
+            raise WrongRequest(
+                f"--alias {other}: give a free IPv{family} address of this host's network, other "
+                f"than {self._near}, from which it talks to the peer anyway"
             )
         return other
 

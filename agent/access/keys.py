@@ -17,7 +17,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from agent.errors import KeyFileError
+from agent.errors import KeyFileError, NoKeyFound
 
 KEY_LENGTH = 32
 MOST_KEYS = 4  # in one file
@@ -56,7 +56,7 @@ def find(
     """(where it was found, the keys to try, newest first) for an agent at ``peer``.
 
     A key that is named goes first, then one that was made with that very host, then the general
-    one. KeyFileError when there is none or it cannot be trusted.
+    one. NoKeyFound when there is none, KeyFileError when it cannot be trusted.
     """
     general = candidates(given, environ)
     named = given is not None or bool(environ.get(KEY_FILE))
@@ -64,7 +64,7 @@ def find(
     for place in places:
         if is_there(place):
             return place, load_all(place)
-    raise KeyFileError(
+    raise NoKeyFound(
         f"no key found ({', '.join(map(str, places))}). Pair with the far host: run there "
         "probe-agent --pair, and here the same command again with --code and the code that it "
         "shows. Or copy the far host's key file (the agent says where it is) to "
@@ -96,8 +96,17 @@ def is_there(place: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise KeyFileError(f"cannot read the key {place}: {error.strerror}") from error
+        raise _unreadable(place, error) from error
     return True
+
+
+def _unreadable(path: Path, error: OSError) -> KeyFileError:
+    if isinstance(error, FileNotFoundError):
+        return KeyFileError(f"there is no key {path}")
+    hint = ""
+    if isinstance(error, PermissionError):
+        hint = ". It is for its owner alone: run this as root, or name a key of your own (--key)"
+    return KeyFileError(f"cannot read the key {path}: {error.strerror}{hint}")
 
 
 def load(path: Path) -> bytes:
@@ -114,10 +123,10 @@ def load_all(path: Path) -> tuple[bytes, ...]:
             text = file.read(4096)
         above = path.parent.stat()
     except OSError as error:
-        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"the key {path} is not a file")
-    _check_trust(path, status, above)
+    # What is no key at all is not to get a key's mode: who is told `chmod 600 /etc/passwd` does it.
     try:
         found = tuple(bytes.fromhex(line) for line in text.decode("ascii").split())
     except ValueError:
@@ -127,6 +136,7 @@ def load_all(path: Path) -> tuple[bytes, ...]:
             f"the key {path} is damaged: it should hold {2 * KEY_LENGTH} hexadecimal digits. "
             "Copy it again from the far host, or make a new pair with: probe keygen"
         )
+    _check_trust(path, status, above)
     return found
 
 

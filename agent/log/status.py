@@ -96,7 +96,9 @@ def ask(path: Path) -> Status:
                 text += more
         found = json.loads(text)
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-        raise NotRunning(f"no agent answers at {path}") from None
+        raise NotRunning(
+            f"no agent answers at {path}: none runs, or on another --port, or as another user"
+        ) from None
     except PermissionError:
         raise AgentError(
             f"{path} is for root and the agent's own user: ask as one of them"

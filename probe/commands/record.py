@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -78,25 +77,32 @@ def add(commands: _SubParsersAction[ArgumentParser]) -> None:
 def run(options: argparse.Namespace) -> int:
     import time
 
-    from agent.access import keys
     from agent.errors import AgentError
     from agent.record.file import encode
     from agent.record.schedule import moment
     from probe.far.dial import ProbeError
+    from probe.far.keyholder import NoKey, find
     from probe.run import Request, WrongRequest
     from scenarios import ScenarioError
 
     try:
-        output.check_places({"record": options.file})
-        at = moment(options.at, time.time())
+        output.check_place(options.file, options.file)
+        now = time.time()
+        at = moment(options.at, now)
+        if at < now:
+            return output.fail(
+                output.WRONG, f"--at {options.at}: that hour is over; agree on a later one"
+            )
         request = Request(
             peer=options.peer,
-            key=keys.find(options.key, os.environ, options.peer)[1][0],
+            key=find(options)[0],
             family=options.family,
             scenario=options.scenario,
             only=options.only,
         )
         made = _record(request, at, options)
+    except NoKey as error:
+        return output.fail(error.exit_code, error)
     except (ScenarioError, WrongRequest, ValueError, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     except (AgentError, ProbeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from probe import output
@@ -47,7 +48,11 @@ def run(options: argparse.Namespace) -> int:
         scenario = load(options.name)
     except ScenarioError as error:
         return output.fail(output.WRONG, error)
-    output.say(f"{scenario.title}\n\n{scenario.description.strip()}\n")
+    from probe.report.text import wrap
+
+    told = [scenario.title, *scenario.description.strip().split("\n\n")]
+    columns = output.width(sys.stdout)
+    output.say("\n\n".join(wrap(" ".join(text.split()), columns) for text in told if text) + "\n")
     for row in scenario.rows:
         output.say(f"  {row.label or row.kind:<20} {row.direction}")
     return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import os
 import socket
 import ssl
@@ -60,6 +61,10 @@ async def resolve(host: str, port: int, family: int | None) -> tuple[int, str]:
     try:
         found = await _look_up(host, port, families[family])
     except (OSError, UnicodeError) as error:
+        if is_address(host):
+            raise LinkError(
+                f"{host} is no IPv{family} address: leave out -{family}, or give another"
+            ) from error
         asked = f" as an IPv{family} address" if family else ""
         reason = error.strerror if isinstance(error, OSError) else "not a host name"
         raise LinkError(
@@ -71,6 +76,15 @@ async def resolve(host: str, port: int, family: int | None) -> tuple[int, str]:
     if len(address) > 3 and address[3] and "%" not in text:
         text += f"%{socket.if_indextoname(int(address[3]))}"
     return (6 if kind == socket.AF_INET6 else 4), text
+
+
+def is_address(text: str) -> bool:
+    """And no name. An IPv6 address may have a zone (``fe80::1%eth0``)."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 async def _look_up(host: str, port: int, family: int) -> Sequence[_Found]:

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from agent.access import keys
-from agent.errors import AgentError, KeyFileError
+from agent.errors import AgentError, KeyFileError, NoKeyFound
 from probe import output
-from probe.far.dial import LinkError, ProbeError
+from probe.far.dial import LinkError, ProbeError, resolve
 
 
 class NoKey(ProbeError):
@@ -31,9 +31,25 @@ def hold(options: argparse.Namespace) -> tuple[bytes, ...]:
         return (b"",)  # ssh has its own
     if options.code is not None:
         return (_paired(options),)
+    return find(options)
+
+
+def find(options: argparse.Namespace) -> tuple[bytes, ...]:
+    """Those in a file, the newest first. NoKey.
+
+    ``options``: those of :func:`probe.arguments.add_host`. A peer whose name is misspelt has no key
+    either, and is told that it is misspelt.
+    """
+    import asyncio
+
     try:
         return keys.find(options.key, os.environ, options.peer)[1]
     except KeyFileError as error:
+        if isinstance(error, NoKeyFound) and options.key is None:
+            try:
+                asyncio.run(resolve(options.peer, 0, options.family))
+            except LinkError as unknown:
+                raise NoKey(str(unknown), output.UNTESTED) from unknown
         raise NoKey(str(error), output.WRONG) from error
 
 

@@ -52,6 +52,25 @@ def test_what_a_recording_is_to_be_told(
     assert words in capsys.readouterr().err
 
 
+def test_an_hour_that_is_over_is_told_before_anybody_waits_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys.store(tmp_path / "key", [ONE])
+    file = tmp_path / "near.rec"
+    options = ["--peer=127.0.0.1", "--at=2020-01-01T00:00:00Z", f"--key={tmp_path / 'key'}"]
+    assert main(["record", str(file), *options]) == 2
+    out, err = capsys.readouterr()
+    assert (out, "that hour is over" in err) == ("", True)
+    assert not file.exists()
+    options[1] = "--at=+5m"
+    assert main(["record", str(tmp_path / "none" / "near.rec"), *options]) == 2
+    err = capsys.readouterr().err
+    assert (
+        err
+        == f"probe: {tmp_path / 'none' / 'near.rec'}: there is no directory {tmp_path / 'none'}\n"
+    )
+
+
 def test_one_key_may_have_two_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys.store(tmp_path / "key", [ONE])
     (tmp_path / "keys.d").mkdir(mode=0o700)

@@ -12,6 +12,7 @@ import pytest
 from agent import cli as agent_cli
 from agent.access import keys
 from probe.cli import main
+from scenarios import names
 
 ROOT = Path(__file__).parent.parent.parent
 NOWHERE = "--peer=bad..name"  # no name server is ever asked for it
@@ -120,6 +121,47 @@ def test_without_an_agent_no_key_is_asked_for(capsys: pytest.CaptureFixture[str]
     assert "cannot be resolved" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("peer", "words"),
+    [
+        ("", "neither a host name nor an address"),
+        ("a b", "neither a host name nor an address"),
+        ("10.0.0.5/24", "neither a host name nor an address"),
+        ("10.0.0.5:5088", "the port goes into --port 5088"),
+        ("far.example:88", "the port goes into --port 88"),
+        ("[fd00::5]:88", "the port goes into --port 88"),
+        ("224.0.0.1", "not the address of one host"),
+        ("0.0.0.0", "not the address of one host"),
+        ("ff02::1%lo", "not the address of one host"),
+        ("[::]", "not the address of one host"),
+    ],
+)
+def test_a_peer_that_is_no_host(peer: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["run"], ["record", "near.rec", "--at=+5m"]):
+        assert call(*command, f"--peer={peer}") == 2
+        assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("[fd00::5]", "fd00::5"), ("fd00::5:5088", "fd00::5:5088"), ("fe80::1%lo", "fe80::1%lo")],
+)
+def test_a_peer_that_is_one(typed: str, meant: str) -> None:
+    from probe.cli import parser
+
+    assert parser().parse_args(["run", f"--peer={typed}"]).peer == meant
+
+
+def test_a_fresh_address_in_ipv4(key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "--peer=127.0.0.1", f"--key={key}", "--fresh=address") == 2
+    assert "--fresh address is drawn in IPv6, and 127.0.0.1" in capsys.readouterr().err
+
+
+def test_an_alias_that_is_the_peer(key: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", "--peer=127.0.0.2", f"--key={key}", "--alias=127.0.0.2") == 2
+    assert "--alias 127.0.0.2: give a free IPv4 address" in capsys.readouterr().err
+
+
 # -- the key -------------------------------------------------------------------------------------
 
 
@@ -128,6 +170,13 @@ def test_a_key_that_others_can_read(key: Path, capsys: pytest.CaptureFixture[str
     for agent, arguments in ((False, ["run", NOWHERE]), (True, [])):
         assert call(*arguments, f"--key={key}", agent=agent) == 2
         assert f"Run: chmod 600 {key}" in capsys.readouterr().err
+
+
+def test_what_is_no_key_is_to_get_no_other_mode(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("run", NOWHERE, "--key=/etc/passwd") == 2
+    err = capsys.readouterr().err
+    assert "64 hexadecimal digits" in err
+    assert "chmod" not in err
 
 
 def test_a_key_that_is_no_key(key: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,7 +212,7 @@ def test_a_key_in_a_place_that_may_not_be_looked_at(key: Path) -> None:
         for program in (["probe", "run", NOWHERE], ["agent"]):
             done = run(*program, shell=prefix + '"$@"', XDG_CONFIG_HOME=str(closed))
             assert (done.returncode, done.stdout) == (2, "")
-            assert "Permission denied" in done.stderr
+            assert "Permission denied. It is for its owner alone: run this as root" in done.stderr
             assert len(done.stderr.splitlines()) == 1
     finally:
         closed.chmod(0o700)
@@ -210,6 +259,12 @@ def test_a_scenario_that_is_wrong(
             assert (out, len(err.splitlines())) == ("", 1)
         assert call("scenarios", "show", scenario) == 2
         assert words in capsys.readouterr().err
+
+
+def test_a_description_keeps_to_the_terminals_width(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in names():
+        assert call("scenarios", "show", name) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 # -- where the result goes -------------------------------------------------------------------------

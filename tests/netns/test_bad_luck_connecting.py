@@ -52,7 +52,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "other family": (
         ["-6", "--peer=10.77.2.2"],
-        ["'10.77.2.2' cannot be resolved as an IPv6 address"],
+        ["10.77.2.2 is no IPv6 address: leave out -6"],
     ),
     "closed port": (["--port=7999"], ["10.77.2.2 refuses TCP 7999", "run: probe-agent"]),
     "silent port": (

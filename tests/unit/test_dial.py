@@ -38,8 +38,10 @@ def test_what_cannot_be_a_name(host: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_address_of_the_other_family() -> None:
-    with pytest.raises(LinkError, match="as an IPv6 address"):
+    with pytest.raises(LinkError, match=r"192\.0\.2\.1 is no IPv6 address: leave out -6"):
         resolve("192.0.2.1", 6)
+    with pytest.raises(LinkError, match="2001:db8::1 is no IPv4 address: leave out -4"):
+        resolve("2001:db8::1", 4)
 
 
 def test_nobody_waits_for_a_silent_name_server(monkeypatch: pytest.MonkeyPatch) -> None:

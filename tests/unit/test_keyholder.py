@@ -23,7 +23,7 @@ def _own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def asked(peer: str, key: str | None = None) -> argparse.Namespace:
-    return argparse.Namespace(peer=peer, key=key, code=None, control="auto")
+    return argparse.Namespace(peer=peer, key=key, code=None, control="auto", family=None)
 
 
 @pytest.mark.parametrize("user", [0, 1000])
@@ -40,6 +40,15 @@ def test_a_key_made_with_a_host_is_found_for_that_host(
     assert hold(asked(peer)) == (b"k" * 32,)
     with pytest.raises(NoKey, match="no key found"):
         hold(asked("10.0.0.99"))
+
+
+def test_a_name_that_is_misspelt_has_no_key_either(tmp_path: Path) -> None:
+    with pytest.raises(NoKey, match=r"'bad\.\.name' cannot be resolved") as caught:
+        hold(asked("bad..name"))
+    assert caught.value.exit_code == 3
+    with pytest.raises(NoKey, match="no key found") as caught:
+        hold(asked("bad..name", str(tmp_path / "named")))
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("peer", ["../key", "a/b", ".hidden", "", "a b"])
