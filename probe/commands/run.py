@@ -111,16 +111,28 @@ def asked_for(options: argparse.Namespace, key: bytes, *older: bytes) -> Request
 
 
 def to_peer(options: argparse.Namespace, key: bytes, *older: bytes) -> Request:
-    """The far host, and how its agent is to be reached: what :func:`arguments.add_peer` asks."""
-    from probe.run import Request
+    """The far host, and how its agent is to be reached: what :func:`arguments.add_peer` asks.
 
+    WrongRequest where the file for it is none.
+    """
+    from probe.run import Request, WrongRequest
+
+    ssh = None
+    if options.control == "ssh" and not getattr(options, "no_agent", False):
+        from probe.far.ssh import NoFile, find_file
+
+        ssh = arguments.ssh(options)
+        try:
+            find_file(ssh.file)
+        except NoFile as error:
+            raise WrongRequest(str(error)) from error
     return Request(
         peer=options.peer,
         key=key,
         older_keys=older,
         port=options.port,
         control=options.control,
-        ssh=arguments.ssh(options) if options.control == "ssh" else None,
+        ssh=ssh,
         family=options.family,
     )
 

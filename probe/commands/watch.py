@@ -106,6 +106,8 @@ def run(options: argparse.Namespace) -> int:
         return output.fail(output.WRONG, error)
     if watched.first_error:
         return output.fail(output.UNTESTED, watched.first_error)
+    if watched.interrupted and not teller.told:
+        return output.fail(output.INTERRUPTED, "interrupted in the first round")
     teller.end()
     return exit_code(watched)
 
@@ -119,7 +121,12 @@ class _Teller:
         self._file: str | None = options.jsonl
         self._stream = sys.stderr if self._file == "-" else sys.stdout
         self._last: Round | None = None
-        self._told = True  # whether the file could be written the last time
+        self._written = True  # whether the file could be written the last time
+
+    @property
+    def told(self) -> bool:
+        """Is there a round that has been told?"""
+        return self._last is not None
 
     def tell(self, told: Round) -> None:
         from probe.report import table, watch
@@ -147,7 +154,7 @@ class _Teller:
         if self._file == "-":
             output.say(line)
         elif self._file is not None:
-            self._told = output.append(self._file, line, complain=self._told)
+            self._written = output.append(self._file, line, complain=self._written)
 
     def end(self) -> None:
         """The last line: how all of it stands."""

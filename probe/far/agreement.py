@@ -27,7 +27,7 @@ def sentences(found: Agreed | None) -> list[str]:
     if 2 * granted.shots > asked.shots and 2 * granted.octets > asked.octets:
         return []
     return [
-        f"the agent sends at most {granted.shots:g} shots and {granted.octets:.0f} octets a "
-        f"second for a run ({asked.shots:g} and {asked.octets:.0f} were asked for), so the shots "
-        "were spaced further apart"
+        f"the agent sends at most {granted.shots:,g} shots and {granted.octets:,.0f} octets a "
+        f"second for a run ({asked.shots:,g} and {asked.octets:,.0f} were asked for), so the "
+        "shots were spaced further apart"
     ]

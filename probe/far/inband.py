@@ -150,7 +150,7 @@ class _Calling:
             self._news.set()
 
     def _nothing(self) -> str:
-        kinds = in_words(dict.fromkeys((*HARMLESS, *FIXED), 1))
+        kinds = ", ".join(dict.fromkeys(service(way.kind).title for way in (*HARMLESS, *FIXED)))
         words = (
             f"no agent with this key answered control messages that rode in {kinds}: see whether "
             "probe-agent runs there, in this version and without --no-inband, and whether the two "

@@ -82,6 +82,7 @@ class Reach:
         self._saw = saw
         self._show = show
         self._old_key = False
+        self._no_tcp = False  # it was tried, and there was no agent
         self._progress = progress
         self._called: Called | None = None
         self._shore: Shore | None = None
@@ -99,9 +100,10 @@ class Reach:
             told.append(self._shore.note())
         if self._called is not None:
             out, back = self._called.ways()
+            why = f" (no agent answers on TCP {self._far.port})" if self._no_tcp else ""
             told.append(
-                f"there was no control connection: control messages rode in {out} outbound and in "
-                f"{back} inbound"
+                f"there was no control connection{why}: control messages rode in {out} outbound "
+                f"and in {back} inbound"
             )
         return told
 
@@ -119,6 +121,7 @@ class Reach:
             return await self._dial(name, source)
         except NoAgent as error:
             words = str(error)
+            self._no_tcp = True
             if far.control == "auto":
                 from probe.far.inband import Silent
 
@@ -126,7 +129,12 @@ class Reach:
                 try:
                     return await self._call(name, source)
                 except Silent as silent:
-                    words = f"{error}; and {silent}"
+                    words = f"{error}. Besides, {silent}"
+            if source:
+                words += (
+                    f". All this was from {source}, where an earlier connection was not: the far "
+                    "host needs a way back to it, so it has to be of this host's own network"
+                )
             if not isinstance(error, Unreachable) or not error.silent or source:
                 raise LinkError(words) from error
             raise LinkError(f"{words}. {await self._ping(family)}") from error

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from probe.naming import service
-from probe.report.text import plain, wrap
+from probe.report.text import plain, sentence, wrap
 from probe.result import Host
 from probe.state.hold import Held
 from probe.state.memory import CUSTOMARY, MARGIN, Asked, State, StateResult, Trial
@@ -37,7 +37,7 @@ def render(result: StateResult, *, colour: bool, width: int = 80) -> str:
         lost = f"The path lost {finding.missing} of {finding.sent} answers{again}."
         parts.append(wrap(lost, width))
     notes = (*finding.remarks, *result.run.notes)
-    parts.append("\n".join(wrap(_sentence(note), width, "NOTE  ") for note in notes))
+    parts.append("\n".join(wrap(sentence(note), width, "NOTE  ") for note in notes))
     meaning = [wrap(_sentence(text), width, "- ") for text in _meaning(result)]
     if meaning:
         parts.append("\n".join(["WHAT IT MEANS", *meaning]))

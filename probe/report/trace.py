@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from agent.model import Direction
 from probe.naming import service
-from probe.report.text import plain, wrap
+from probe.report.text import plain, sentence, wrap
 from probe.result import Host, Outcome
 from probe.trace.conclusion import TraceResult, Way
 from probe.trace.hops import ARRIVED, DEAD, ORIGIN, TARGET, Got, Hop
@@ -48,7 +48,7 @@ def render(result: TraceResult, *, colour: bool, width: int = 80) -> str:
     parts = [_header(result, width)]
     parts += [_table(result, way, width, colour) for way in ways if way.hops or way.outcome in DEAD]
     parts.append("\n".join(_sentence(result, way, width) for way in ways))
-    parts.append("\n".join(wrap(note, width, "NOTE  ") for note in result.run.notes))
+    parts.append("\n".join(wrap(sentence(note), width, "NOTE  ") for note in result.run.notes))
     parts.append(_summary(result, width, colour))
     return "\n\n".join(part for part in parts if part)
 

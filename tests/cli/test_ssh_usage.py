@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from probe.arguments import settle
@@ -49,6 +51,16 @@ def test_what_does_not_go_together(
 def test_without_an_agent_there_is_nothing_to_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--peer=10.0.0.5", "--no-agent", "--ssh=gate"]) == 2
     assert "leave out --no-agent" in capsys.readouterr().err
+
+
+def test_a_file_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other.pyz"
+    other.write_text("no archive")
+    for file, words in ((tmp_path / "none.pyz", "there is no such file"), (other, "is not what")):
+        for command in COMMANDS:
+            options = ["--peer=127.0.0.1", f"--ssh-file={file}"]
+            assert main([*command.split(), *options]) == 2
+            assert words in capsys.readouterr().err
 
 
 def test_a_quote_that_is_left_open(capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,8 +80,10 @@ def test_a_watch_that_cannot_begin_says_why(tmp_path: Path) -> None:
     assert whole("keygen", str(key))[0] == 0
     code, raw = whole("watch", "--peer=127.0.0.1", "--port=1", f"--key={key}")
     assert code == 3
-    assert "refuses TCP 1" in " ".join(shown(raw).split())
+    lines = shown(raw[raw.rindex("probe: ") :]).splitlines()
+    assert "refuses TCP 1" in " ".join(lines)
     assert "Traceback" not in raw
+    assert max(map(len, lines)) <= 80  # folded at a word, not by the terminal
 
 
 @pytest.mark.parametrize("command", ["run", "trace", "state", "watch"])
