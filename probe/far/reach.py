@@ -132,8 +132,8 @@ class Reach:
                     words = f"{error}. Besides, {silent}"
             if source:
                 words += (
-                    f". All this was from {source}, where an earlier connection was not: the far "
-                    "host needs a way back to it, so it has to be of this host's own network"
+                    f". This was asked from {source}: the far host needs a way back to that "
+                    "address, so it has to be one of this host's own network"
                 )
             if not isinstance(error, Unreachable) or not error.silent or source:
                 raise LinkError(words) from error
