@@ -10,12 +10,15 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from probe.result import RunResult
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 WRONG, UNTESTED, INTERRUPTED = 2, 3, 130  # exit codes
 UNFOLDED = 10_000  # columns: --quiet promises one line, to whatever reads it
@@ -178,6 +181,31 @@ def deliver(result: RunResult, places: Mapping[str, str], options: Namespace) ->
     for form in to_stdout:
         emit(render(form, result))
     return all(written)
+
+
+class Form(Protocol[T_contra]):
+    """A module of :mod:`probe.report` that draws a result, for a person and for a program."""
+
+    def render(self, result: T_contra, /, *, colour: bool, width: int) -> str: ...
+
+    def render_json(self, result: T_contra, /) -> str: ...
+
+
+def present(result: T, form: Form[T], error: str, json_to: str | None, *, drawn: bool) -> bool:
+    """What a command found: drawn, and as JSON in a file or for "-" on standard output.
+
+    ``error``: why it is not complete, or ""; with it, nothing is drawn unless ``drawn``. False when
+    the JSON could not be written after all.
+    """
+    stream = sys.stderr if json_to == "-" else sys.stdout
+    written = json_to in (None, "-") or write(str(json_to), form.render_json(result))
+    if error:
+        say_error(error)
+    if drawn or not error:
+        say(form.render(result, colour=wants_colour(stream), width=width(stream)), stream)
+    if json_to == "-":
+        emit(form.render_json(result))
+    return written
 
 
 def emit(content: str | bytes) -> None:

@@ -1,0 +1,1 @@
+"""All that touches the kernel: sockets, captures, privileges. Nothing else in the agent does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,6 @@ from probe import arguments, output
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
-
-    from probe.state.conduct import Measured
 
 DESCRIPTION = """\
 Is the way back (from the far host to this one) open only as a reply, and for
@@ -96,6 +93,7 @@ def run(options: argparse.Namespace) -> int:
     from probe.commands.run import to_peer
     from probe.drive import Settings
     from probe.far.keyholder import NoKey, hold
+    from probe.report import state as report
     from probe.run import WrongRequest
     from probe.state.conduct import StateRequest, exit_code, measure
 
@@ -117,22 +115,7 @@ def run(options: argparse.Namespace) -> int:
     except (WrongRequest, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     with output.uninterrupted():
-        written = _show(measured, options.json)
+        found = measured.result
+        drawn = bool(found.finding.trials)
+        written = output.present(found, report, measured.error, options.json, drawn=drawn)
     return exit_code(measured) if written or measured.interrupted else output.WRONG
-
-
-def _show(measured: Measured, json_to: str | None) -> bool:
-    """False when the JSON could not be written after all."""
-    from probe.report import state
-
-    result = measured.result
-    stream = sys.stderr if json_to == "-" else sys.stdout
-    written = json_to in (None, "-") or output.write(str(json_to), state.render_json(result))
-    if measured.error:
-        output.say(f"probe: {measured.error}", sys.stderr)
-    if result.finding.trials or not measured.error:
-        colour = output.wants_colour(stream)
-        output.say(state.render(result, colour=colour, width=output.width(stream)), stream)
-    if json_to == "-":
-        output.say(state.render_json(result))
-    return written

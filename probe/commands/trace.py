@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,6 @@ from probe import arguments, output
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _SubParsersAction
-
-    from probe.trace.walk import Traced
 
 DESCRIPTION = """\
 Sends shots with a rising TTL from both ends, of the kind that does not get through and of one that
@@ -71,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     from probe.commands.run import to_peer
     from probe.drive import Settings
     from probe.far.keyholder import NoKey, hold
+    from probe.report import trace as report
     from probe.run import WrongRequest
     from probe.trace.walk import TraceRequest, exit_code, trace
     from scenarios import ScenarioError
@@ -92,22 +90,7 @@ def run(options: argparse.Namespace) -> int:
     except (ScenarioError, WrongRequest, output.NoPlace) as error:
         return output.fail(output.WRONG, error)
     with output.uninterrupted():
-        written = _show(traced, options.json)
+        found = traced.result
+        drawn = bool(found.ways)
+        written = output.present(found, report, traced.error, options.json, drawn=drawn)
     return exit_code(traced) if written or traced.interrupted else output.WRONG
-
-
-def _show(traced: Traced, json_to: str | None) -> bool:
-    """False when the JSON could not be written after all."""
-    from probe.report import trace
-
-    result = traced.result
-    stream = sys.stderr if json_to == "-" else sys.stdout
-    written = json_to in (None, "-") or output.write(str(json_to), trace.render_json(result))
-    if traced.error:
-        output.say(f"probe: {traced.error}", sys.stderr)
-    if result.ways or not traced.error:
-        colour = output.wants_colour(stream)
-        output.say(trace.render(result, colour=colour, width=output.width(stream)), stream)
-    if json_to == "-":
-        output.say(trace.render_json(result))
-    return written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Iterable
@@ -57,9 +58,7 @@ async def _asked(addresses: Iterable[str]) -> dict[str, str]:
 
     for address in tuple(pending):
         threading.Thread(target=look_up, args=(address,), daemon=True).start()
-    try:
+    with contextlib.suppress(TimeoutError):  # those without a name by then have none
         async with asyncio.timeout(SECONDS if pending else 0):
             await done.wait()
-    except TimeoutError:
-        pass
     return dict(found)

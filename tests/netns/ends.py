@@ -78,9 +78,9 @@ class Running:
         return Said(self.process.returncode, out or "", err)
 
 
-def start_probe(lab: Lab, key: Path, *options: str, **more: Any) -> Running:
+def start_probe(lab: Lab, key: Path, *options: str, command: str = "run", **more: Any) -> Running:
     """``probe run`` at near; its peer is far unless an option says otherwise."""
-    argv = [*module("probe"), "run", f"--key={key}", f"--peer={lab.far_address()}", *options]
+    argv = [*module("probe"), command, f"--key={key}", f"--peer={lab.far_address()}", *options]
     return Running(lab, "near", argv, **more)
 
 

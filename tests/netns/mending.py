@@ -34,6 +34,16 @@ Install = Callable[[Lab], None]
 Follow = Callable[[Lab, str], None]  # the lab, the advice
 
 
+def by_section(apply: Callable[[Lab, str, str], object]) -> Follow:
+    """Follows advice with ``apply``, which gets the lab, the place, and the commands for it."""
+
+    def follow(lab: Lab, advice: str) -> None:
+        for where, script in sections(advice):
+            apply(lab, where, script)
+
+    return follow
+
+
 def rows(*kinds: str, expect: str = "pass", more: str = "") -> str:
     """Scenario rows of these kinds."""
     return "".join(f'[[row]]\nkind = "{kind}"\nexpect = "{expect}"\n{more}\n' for kind in kinds)

@@ -111,10 +111,7 @@ def command(lab: Lab, where: str, script: str) -> None:
     mending.shell(lab, where, script, env=environment(lab), names=NAMES)
 
 
-def follow(lab: Lab, advice: str) -> None:
-    for where, script in mending.sections(advice):
-        command(lab, where, script)
-
+follow = mending.by_section(command)
 
 CASES = {
     "forward": firewalld("fw", GATEWAY),

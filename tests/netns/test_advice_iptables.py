@@ -38,10 +38,7 @@ def at(**scripts: str) -> Callable[[Lab], None]:
     return install
 
 
-def follow(lab: Lab, advice: str) -> None:
-    for where, script in mending.sections(advice):
-        mending.shell(lab, where, script)
-
+follow = mending.by_section(mending.shell)
 
 CASES = {
     "closed": at(fw=closed("FORWARD")),

@@ -46,10 +46,7 @@ def at(where: str, commands: str) -> Callable[[Lab], None]:
     return lambda lab: ufw(lab, where, commands)
 
 
-def follow(lab: Lab, advice: str) -> None:
-    for where, script in mending.sections(advice):
-        ufw(lab, where, script)
-
+follow = mending.by_section(ufw)
 
 CASES = {
     "forward": at("fw", FORWARD),

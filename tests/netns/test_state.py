@@ -13,15 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from probe.lab import Lab, environment, load_firewall, module, start_agent, write_key
+from probe.lab import Lab, load_firewall, start_agent, write_key
+from tests.netns.ends import Json, Running, agent_log, start_probe
 
 pytestmark = pytest.mark.netns
-
-Json = dict[str, Any]
 
 NEAR_INPUT = """
 table inet host {
@@ -62,32 +60,20 @@ class Measuring:
             assert holder.stdout.readline() == b"ready\n"
         self.key = write_key(self.lab)
         self.agent = start_agent(self.lab, self.key)
-        self.process = self.start(*self.setting.arguments)
+        self.running = self.start(*self.setting.arguments)
         return self
 
     def __exit__(self, *error: object) -> None:
         self.lab.close()
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        argv = [*module("probe"), "state", f"--peer={self.lab.far_address()}"]
-        return self.lab.spawn(
-            "near",
-            [*argv, f"--key={self.key}", "--json=-", *arguments],
-            env=environment(self.lab, "near"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *arguments: str) -> Running:
+        return start_probe(self.lab, self.key, "--json=-", *arguments, command="state")
 
-    def end(self, process: subprocess.Popen[str] | None = None) -> Ended:
-        process = process or self.process
-        out, err = process.communicate(timeout=60)
-        assert "Traceback" not in err, err
-        assert all(len(line) <= 80 for line in err.splitlines()), err
-        log = (self.lab.directory / "agent.log").read_text()
-        assert "Traceback" not in log, log
-        return Ended(process.returncode, json.loads(out), " ".join(err.split()))
+    def end(self, running: Running | None = None) -> Ended:
+        said = (running or self.running).end(60)
+        assert all(len(line) <= 80 for line in said.err.splitlines()), said.err
+        agent_log(self.lab)
+        return Ended(said.code, json.loads(said.out), said.words)
 
 
 @dataclass(frozen=True)
@@ -125,7 +111,7 @@ def stranger(measuring: Measuring) -> None:
 
 def interrupt(measuring: Measuring) -> None:
     time.sleep(5.0)
-    measuring.process.send_signal(signal.SIGINT)
+    measuring.running.process.send_signal(signal.SIGINT)
 
 
 def end_agent(measuring: Measuring) -> None:

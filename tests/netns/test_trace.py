@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
-from probe.lab import environment, module, start_agent, write_key
+from probe.lab import start_agent, write_key
 from tests.netns.chain import Chain
-from tests.netns.ends import Watch, wait_until
+from tests.netns.ends import Json, Running, Watch, start_probe, wait_until
 
 pytestmark = pytest.mark.netns
 
-Json = dict[str, Any]
 FORWARD = """
 table inet test {{
     chain forward {{
@@ -121,31 +118,20 @@ class Walking:
             self.lab.load("far", self.setting.far)
         self.key = write_key(self.lab)
         start_agent(self.lab, self.key)
-        self.process = self.start(*self.setting.arguments)
+        self.running = self.start(*self.setting.arguments)
         return self
 
     def __exit__(self, *error: object) -> None:
         self.lab.close()
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        argv = [*module("probe"), "trace", f"--peer={self.lab.far_address()}"]
-        return self.lab.spawn(
-            "near",
-            [*argv, f"--key={self.key}", "--json=-", *arguments],
-            env=environment(self.lab, "near"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def start(self, *arguments: str) -> Running:
+        return start_probe(self.lab, self.key, "--json=-", *arguments, command="trace")
 
-    def end(self, process: subprocess.Popen[str] | None = None) -> tuple[int, Json, str]:
+    def end(self, running: Running | None = None) -> tuple[int, Json, str]:
         """Exit code, JSON, and the table in one line."""
-        process = process or self.process
-        out, err = process.communicate(timeout=60)
-        assert "Traceback" not in err, err
-        assert all(len(line) <= 80 for line in err.splitlines()), err
-        return process.returncode, json.loads(out), " ".join(err.split())
+        said = (running or self.running).end(60)
+        assert all(len(line) <= 80 for line in said.err.splitlines()), said.err
+        return said.code, json.loads(said.out), said.words
 
 
 @pytest.fixture(scope="module")
@@ -369,7 +355,7 @@ def test_an_interrupted_walk_shows_what_it_has() -> None:
     with Walking(Setting(1, 1, 4, "meta l4proto esp drop", ("--kind=esp",))) as walking:
         watch = Watch(walking.lab)
         wait_until(lambda: watch.count("near"), "the first shot")
-        walking.process.send_signal(signal.SIGINT)
+        walking.running.process.send_signal(signal.SIGINT)
         code, found, table = walking.end()
     assert code == 130
     assert found["complete"] is False
