@@ -33,6 +33,7 @@ class Answers:
         self._checks = checks
         self._codecs = codecs
         self._peer, self._own = peer, own
+        self._zone = "".join(local.partition("%")[1:])  # of link-local addresses; packets lack it
         self.vouched: set[str] = set()  # addresses that are the other host's as well
         self._late = LateReplies(keys, checks, codecs, (peer, local))
         self._given: set[Tag] = set()
@@ -72,7 +73,7 @@ class Answers:
         """The reply to ``packet``; None where that is shorter than any answer."""
         check = self._checks[reply.check]
         kind = self._codecs[check.kind]
-        back = way_back(packet)
+        back = way_back(packet, self._zone)
         try:
             data = kind.answer(self._keys, reply, back, packet.payload, check.size)
         except WireError:
@@ -80,6 +81,6 @@ class Answers:
         return Transmit(reply, kind, back, data, fragmenting=check.fragmenting)
 
 
-def way_back(packet: Packet) -> Path:
+def way_back(packet: Packet, zone: str = "") -> Path:
     ports = packet.destination_port, packet.source_port
-    return Path(packet.family, packet.destination, packet.source, *ports)
+    return Path(packet.family, packet.destination + zone, packet.source + zone, *ports)

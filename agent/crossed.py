@@ -16,7 +16,7 @@ class Crossed:
         self.live: set[int] = set()
         self.carried: dict[bool, set[int]] = {True: set(), False: set()}
         self._known = known
-        self._out = local, peer
+        self._out = local.partition("%")[0], peer.partition("%")[0]  # as packets have them
 
     def stranger(self, packet: Packet, outgoing: bool) -> None:
         if self._between_us(packet, outgoing):

@@ -29,9 +29,10 @@ from agent.linux import heap, privileges
 from agent.linux.doorway import Doorway
 from agent.linux.host import Host
 from agent.linux.line import Line
+from agent.linux.sockets import address_of
 from agent.log import journal, status, tally
 from agent.model import Side
-from agent.session import AnyWriter, Session, plain
+from agent.session import AnyWriter, Session
 from agent.station import moment, no_sockets
 from agent.vigil import Vigil
 from agent.wire.base import Packet
@@ -210,7 +211,7 @@ class Daemon:
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        peer = plain(writer.get_extra_info("peername")[0])
+        peer = address_of(writer.get_extra_info("peername"))
         refusal: Oops | None = None
         if not self._config.permits(peer):
             refusal = Oops(

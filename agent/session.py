@@ -28,7 +28,7 @@ from agent.ledger import Ledger
 from agent.limits import OverLimit
 from agent.linux.host import Host
 from agent.linux.line import Writer
-from agent.linux.sockets import interface_mtu
+from agent.linux.sockets import address_of, interface_mtu
 from agent.log import journal, tally
 from agent.model import Kept, Side, Sighting
 from agent.station import Station
@@ -56,7 +56,7 @@ class Session:
         self._reader, self._writer = streams
         self._peer = told.peer
         self._told = told
-        self._address = plain(self._writer.get_extra_info("sockname")[0])
+        self._address = address_of(self._writer.get_extra_info("sockname"))
         self._station = Station(
             Side.FAR,
             host,
@@ -165,8 +165,3 @@ class Session:
 def _short(text: str) -> str:
     """What the other end calls itself, as a word of a log."""
     return "".join(character if character.isprintable() else "?" for character in text[:64])
-
-
-def plain(address: str) -> str:
-    """An IPv4 address that came in by an IPv6 socket, as what it is."""
-    return address.removeprefix("::ffff:") if address.startswith("::ffff:") else address

@@ -331,15 +331,16 @@ class Station:
         """The tuple of a check when it is the same at every run; None where ports are fresh."""
         kind = self.engine.codecs[check.kind]
         protocol = kind.protocol(check.family)
+        local, remote = (address.partition("%")[0] for address in (self.engine.local, remote))
         if kind.port is None:
             if protocol in (1, 58):
                 return None  # every echo request has an identifier of its own
-            return Tuple5(check.family, protocol, self.engine.local, 0, remote, 0)
+            return Tuple5(check.family, protocol, local, 0, remote, 0)
         if check.source_port is None or check.destination_port is None:
             return None
         ports = (check.source_port, check.destination_port)
         here, there = ports if self.engine.originates(check) else ports[::-1]
-        return Tuple5(check.family, protocol, self.engine.local, here, remote, there)
+        return Tuple5(check.family, protocol, local, here, remote, there)
 
     def _priors(self, message: Open) -> list[Prior]:
         now = moment()
@@ -378,8 +379,8 @@ class Station:
             flow = self._tuple(check, remote)
             if flow is not None:
                 flows.append((flow, "an earlier run" if ours else "traffic that is not ours"))
-            if flow is not None and remote not in (self.engine.peer, self.engine.remote):
-                aimed = replace(flow, remote=self.engine.peer)  # by what this end sends
+            if flow is not None and flow.remote != self.engine.remote:
+                aimed = replace(flow, remote=self.engine.remote)  # by what this end sends
                 flows.append((aimed, TRANSLATED))
         if flows:
             self._ledger.seen(flows, moment())

@@ -23,9 +23,10 @@ from agent.ledger import Ledger, state_directory
 from agent.linux import privileges
 from agent.linux.keeper import Hands
 from agent.linux.privileges import User
+from agent.linux.sockets import address_of
 from agent.log import journal
 from agent.serve import have_all_at_hand, open_tracking
-from agent.session import IDLE_SECONDS, plain
+from agent.session import IDLE_SECONDS
 from agent.strands import Bundle, Strand, StrandError
 
 READY = b"ipsec-probe ready\n"
@@ -81,11 +82,12 @@ async def _streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 def own_address(far: str, near: str) -> str:
     """``far`` where that is this host's own address, else the one that it reaches ``near`` from."""
-    address = ipaddress.ip_address(plain(far).partition("%")[0])
+    far = address_of((far,))
+    address = ipaddress.ip_address(far.partition("%")[0])
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         with contextlib.suppress(OSError):
             sock.bind(socket.getaddrinfo(far, 0, flags=socket.AI_NUMERICHOST)[0][4])
-            return plain(far)
+            return far
         sock.connect(socket.getaddrinfo(near, 9, flags=socket.AI_NUMERICHOST)[0][4])
-        return plain(str(sock.getsockname()[0]))
+        return address_of(sock.getsockname())

@@ -55,6 +55,8 @@ def host(text: str) -> str:
         return name
     if found.is_multicast or found.is_unspecified:
         raise argparse.ArgumentTypeError(f"{text} is not the address of one host")
+    if found.version == 6 and found.is_link_local and not found.scope_id:
+        raise argparse.ArgumentTypeError(f"{text}: by which interface? As in {text}%eth0")
     return name
 
 

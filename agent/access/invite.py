@@ -17,6 +17,7 @@ from agent.access import keyring, tls
 from agent.access.keyring import NamedKey
 from agent.access.pairing import GOODBYE, LIFETIME, Far, Offer, PairingError, WrongCode, new_code
 from agent.errors import KeyFileError
+from agent.linux.sockets import address_of
 
 SECONDS = 10.0  # for one exchange, of which no word waits for a human
 STRANGER = "operator"  # who has no name that a file can have
@@ -64,7 +65,7 @@ class Invitation:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _open_key: NamedKey
     ) -> None:
         """One client that may know the code. It has proved nothing so far."""
-        peer = str(writer.get_extra_info("peername")[0])
+        peer = address_of(writer.get_extra_info("peername"))
         try:
             if self._allowed(peer):
                 async with asyncio.timeout(SECONDS):

@@ -290,8 +290,10 @@ class Host:
         sock = fresh[1] if fresh else self._services.get(key)
         if sock is not None:
             send, body = sockets.send_udp, data
-        else:  # another program holds the port
+        elif (path.family, UDP) in self._raw:  # another program holds the port
             send, sock, body = sockets.send_raw, self._raw[path.family, UDP], ip.udp(path, data)
+        else:
+            raise OSError(errno.EADDRNOTAVAIL, "no run has opened that address and port")
         if whole:
             with sockets.unfragmented(sock, path.family):
                 send(sock, path, body, ttl)

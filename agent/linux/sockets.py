@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path as FilePath
+from typing import Any
 
 from agent.linux import bpf
 from agent.linux.capture import enlarge
@@ -166,6 +167,17 @@ def endpoint(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, 
     """A socket address; a link-local IPv6 address keeps its zone (``fe80::1%eth0``)."""
     host, _, zone = address.partition("%")
     return (host, port, 0, socket.if_nametoindex(zone)) if zone else (host, port)
+
+
+def address_of(end: tuple[Any, ...]) -> str:
+    """The other way about. An IPv4 address that came in by an IPv6 socket is told as what it is."""
+    text = str(end[0])
+    if "." in text:
+        return text.removeprefix("::ffff:")
+    if len(end) > 3 and end[3] and "%" not in text:
+        with contextlib.suppress(OSError):  # the interface is gone
+            text += f"%{socket.if_indextoname(end[3])}"
+    return text
 
 
 def send_raw(sock: socket.socket, path: Path, data: bytes, ttl: int | None = None) -> None:

@@ -22,7 +22,7 @@ from agent.errors import AgentError
 from agent.ledger import Ledger, state_directory
 from agent.linux.keeper import Hands
 from agent.linux.privileges import User, drop
-from agent.linux.sockets import FAMILY, endpoint
+from agent.linux.sockets import FAMILY, address_of, endpoint
 from agent.model import Side
 from agent.record.asked import KB, read, write
 from agent.record.file import encode
@@ -93,7 +93,7 @@ def local_address(peer: str) -> str:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.connect(endpoint(peer, 9))
-            return str(sock.getsockname()[0])
+            return address_of(sock.getsockname())
     except OSError as error:
         raise AgentError(f"this host has no route to {peer}: {error.strerror or error}") from error
 

@@ -20,7 +20,7 @@ from typing import Any
 from agent.access import tls
 from agent.access.keyring import identifier
 from agent.errors import AgentError
-from agent.linux.sockets import small_segments
+from agent.linux.sockets import address_of, small_segments
 
 CONNECT_SECONDS = 5.0
 HANDSHAKE_SECONDS = 5.0
@@ -72,10 +72,7 @@ async def resolve(host: str, port: int, family: int | None) -> tuple[int, str]:
             "address"
         ) from error
     kind, address = found[0][0], found[0][4]
-    text = str(address[0])
-    if len(address) > 3 and address[3] and "%" not in text:
-        text += f"%{socket.if_indextoname(int(address[3]))}"
-    return (6 if kind == socket.AF_INET6 else 4), text
+    return (6 if kind == socket.AF_INET6 else 4), address_of(address)
 
 
 def is_address(text: str) -> bool:
@@ -128,7 +125,7 @@ def route(peer: str, family: int) -> str:
     try:
         with socket.socket(kind, socket.SOCK_DGRAM) as sock:
             sock.connect(socket.getaddrinfo(peer, 9, flags=socket.AI_NUMERICHOST)[0][4])
-            return str(sock.getsockname()[0])
+            return address_of(sock.getsockname())
     except OSError as error:
         hint = f"ip -{family} route get {peer}"
         if error.errno == errno.EAFNOSUPPORT:

@@ -127,6 +127,7 @@ def test_without_an_agent_no_key_is_asked_for(capsys: pytest.CaptureFixture[str]
         ("", "neither a host name nor an address"),
         ("a b", "neither a host name nor an address"),
         ("10.0.0.5/24", "neither a host name nor an address"),
+        ("fe80::1", "As in fe80::1%eth0"),
         ("10.0.0.5:5088", "the port goes into --port 5088"),
         ("far.example:88", "the port goes into --port 88"),
         ("[fd00::5]:88", "the port goes into --port 88"),
