@@ -13,12 +13,13 @@ import msgspec
 from agent.inband.box import NONCE, PUBLIC, Ephemeral, Shared
 from agent.inband.carriers import Ridden
 from agent.inband.session import Send, Session
-from agent.inband.ways import LARGEST, LAST, STAGES, Way
+from agent.inband.ways import LARGEST, LAST, STAGES, STREAM, Way
 from agent.model import Side
 
 OPENING_LENGTH = 640  # octets, about: what far may answer is measured by it
 FIRST_SECONDS, STAGE_SECONDS, LAST_SECONDS = 1.4, 0.7, 2.2
 EVERY = 0.23  # seconds between two openings by one way
+STREAM_AFTER = 0.4  # seconds: far listens on TCP 88 for who knocks, where a run wants to listen too
 PATIENCE = 0.8  # seconds after the last opening
 STALE_SECONDS = 7200  # between near's clock, in an opening, and far's own
 
@@ -63,6 +64,7 @@ class Call:
     ) -> None:
         self.stage = 0
         self._since_1970 = calendar - now
+        self._knocks_at = now + STREAM_AFTER
         self._shared = shared
         self._paths = paths
         self._near = near
@@ -98,7 +100,7 @@ class Call:
         return [
             self._opening(way, ridden, time)
             for way, ridden in self._paths.items()
-            if way.level <= level
+            if way.level <= level and (way != STREAM or now >= self._knocks_at)
         ]
 
     def _opening(self, way: Way, ridden: Ridden, time: int) -> Send:
