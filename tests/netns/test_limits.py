@@ -27,7 +27,7 @@ def test_a_run_keeps_to_a_slow_agents_pace_and_says_so(make_lab: MakeLab) -> Non
         "seconds": 120,
     }
     assert found["limits"]["sessions"] == 16
-    assert "20 shots and 20000 octets a second" in " ".join(said.err.split())
+    assert "20 shots and 20,000 octets a second" in " ".join(said.err.split())
     outcomes = {(c["kind"], c["outcome"]) for c in found["checks"] if c["flow"] == "new"}
     assert ("esp", "lost") in outcomes
     assert {outcome for kind, outcome in outcomes if kind == "esp"} == {"lost"}
