@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.model import Check, Direction, Flow, Fragmenting, Side
+from agent.model import Check, Direction, Flow, Fragmenting, Side, Sighting
 from probe.judge import loss, words
 from probe.judge.carried import Carried
 from probe.judge.evidence import Evidence
 from probe.judge.opening import Openings, tuple_of
-from probe.judge.tracks import Track, follow, is_stream, origin, target
+from probe.judge.tracks import Track, follow, is_stream, origin, put_in_order, target
 from probe.plan import Plan
 from probe.result import Conclusion, Expect, Outcome, Verdict
 
@@ -117,7 +117,7 @@ class Case:
             if early is not None:
                 return early
         tracks = tuple(self.tracks[check.number].values())
-        if _put_in_order(check, tracks):
+        if put_in_order(check, tracks):
             return Judgement(Outcome.NOT_APPLICABLE, words.put_in_order(check))
         judged = self._sending(check, tracks) or self._receiving(check, tracks)
         if judged.outcome is Outcome.REFUSED and words.shaken_for(check, tracks):
@@ -205,8 +205,8 @@ class Case:
                 f"{len(delivered)} of {words.count(len(left))} were seen at {target(check)} when "
                 "the run ended: what became of the others is not known",
             )
-        if share < SOUND and self._interrupted():
-            return Judgement(Outcome.UNOBSERVED, self._interrupted())
+        if share < SOUND and self.evidence.interrupted:
+            return Judgement(Outcome.UNOBSERVED, self.evidence.interrupted)
         if share < SOUND and self._overflowed(check, len(arrived) / len(left)):
             return Judgement(Outcome.UNOBSERVED, words.overflowed(check, self.evidence), AGAIN)
         if share < SOUND:
@@ -237,7 +237,7 @@ class Case:
         sink = target(check)
         told = next((t.target_refused or t.refused for t in left if t.refused is not None), None)
         facts = self.evidence.facts(sink)
-        interrupted = self._interrupted()
+        interrupted = self.evidence.interrupted
         if interrupted and (told is None or words.says_unreachable(told)):
             return Judgement(Outcome.UNOBSERVED, interrupted)
         unplaced = self._unplaced(check)
@@ -245,10 +245,12 @@ class Case:
             # What was refused may be a SYN sent again, when the first had got through.
             return Judgement(Outcome.UNOBSERVED, words.nameless(check))
         if told is not None and not unplaced and not self._hidden(check):
+            if self._left_behind(check, told):
+                return Judgement(Outcome.UNOBSERVED, words.left_behind(check))
             if facts and not facts.capture_dropped and any(words.cut_off(check, t) for t in left):
                 return Judgement(Outcome.REFUSED, words.reset_between(check))
-            own = self.evidence.near_address if sink is Side.NEAR else self.evidence.far_address
-            if facts and not facts.capture_dropped and told.icmp and told.icmp.sender == own:
+            own = told.icmp and told.icmp.sender == self.evidence.address(sink)
+            if own and facts and not facts.capture_dropped:
                 return Judgement(Outcome.REFUSED, words.refused_in_its_name(check, told))
             return Judgement(Outcome.REFUSED, words.refused(check, told, self.evidence))
         if facts is not None and self._unsettled(check):
@@ -295,8 +297,11 @@ class Case:
         cause = words.lost(check, left, self.carried.refusers(check.direction))
         return Judgement(Outcome.LOST, cause, wanted)
 
-    def _interrupted(self) -> str:
-        return self.evidence.interrupted
+    def _left_behind(self, check: Check, told: Sighting) -> bool:
+        """Refused by a host whose agent broke off meanwhile: nobody held the port any more."""
+        sink = target(check)
+        own = told.icmp is None or told.icmp.sender == self.evidence.address(sink)
+        return own and self._unsettled(check) and self.evidence.facts(sink) is None
 
     def _hidden(self, check: Check) -> bool:
         """A new flow to a host behind NAT can be addressed to the translated address alone."""
@@ -357,7 +362,8 @@ class Case:
         overflowed = facts is not None and facts.socket_dropped > 0
         for track in arrived:
             told = track.refused or track.target_refused
-            if told is not None and not (overflowed and words.says_no_protocol(told)):
+            ours = overflowed and told is not None and words.says_no_protocol(told)
+            if told is not None and not ours and not self._left_behind(check, told):
                 return Judgement(Outcome.REFUSED, words.refused(check, told, self.evidence))
         if facts is None or facts.socket_dropped:
             return Judgement(Outcome.UNOBSERVED, words.overflowed(check, self.evidence))
@@ -378,13 +384,6 @@ def _other_port(check: Check, track: Track) -> bool:
     """It left from a fixed port, and came from another."""
     got = track.arrived or track.delivered
     return got is not None and check.source_port not in (None, got.source_port)
-
-
-def _put_in_order(check: Check, tracks: Sequence[Track]) -> bool:
-    """Its fragments were to leave the last one first, and did not."""
-    left = [track for track in tracks if track.left]
-    asked = check.fragmenting is Fragmenting.LAST_FIRST
-    return asked and bool(left) and not any(track.backwards for track in left)
 
 
 __all__ = ["Case", "Evidence", "correlate", "verdict"]

@@ -63,6 +63,9 @@ class Evidence:
     def facts(self, side: Side) -> Facts | None:
         return self.near if side is Side.NEAR else self.far
 
+    def address(self, side: Side) -> str:
+        return self.near_address if side is Side.NEAR else self.far_address
+
     @property
     def interrupted(self) -> str:
         """Which host was not itself for a while; "" where both were, as far as they know."""

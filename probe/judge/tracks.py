@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agent.model import TAKEN, Check, Direction, Event, Flow, Side, Sighting
+from agent.model import TAKEN, Check, Direction, Event, Flow, Fragmenting, Side, Sighting
 
 STREAM_PREFIXES = ("tcp:", "kerberos-tcp")  # its noise as well
 
@@ -245,3 +245,10 @@ def _streams(
             track.foreign = bool(track.delivered and track.delivered.note)
         tracks[shot] = track
     return tracks
+
+
+def put_in_order(check: Check, tracks: Iterable[Track]) -> bool:
+    """Its fragments were to leave the last one first, and did not."""
+    left = [track for track in tracks if track.left]
+    asked = check.fragmenting is Fragmenting.LAST_FIRST
+    return asked and bool(left) and not any(track.backwards for track in left)

@@ -186,7 +186,7 @@ def lossy(
 def altered(check: Check, track: Track, evidence: Evidence) -> str:
     got = track.arrived or track.delivered
     text = f"it arrived, but {track.altered}"
-    source = evidence.near_address if origin(check) is Side.NEAR else evidence.far_address
+    source = evidence.address(origin(check))
     if got is not None and source and got.source and got.source != source:
         text += f"; its source address {source} had become {got.source}, so a NAT is in between"
         if check.kind == "ah":
@@ -211,6 +211,13 @@ def refused(check: Check, told: Sighting, evidence: Evidence) -> str:
         )
     what = describe(check.family, told.icmp.type, told.icmp.code)
     return f"{_who(told.icmp.sender, evidence)} answered: {what}"
+
+
+def left_behind(check: Check) -> str:
+    sink = target(check)
+    return (
+        f"{sink} itself refused it, as a host does whose agent is gone: the run broke off meanwhile"
+    )
 
 
 def says_unreachable(told: Sighting) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.model import Direction, Event, Facts, Side, Sighting, Volley
+from agent.model import Direction, Event, Facts, Icmp, Side, Sighting, Volley
 from probe import plan as planning
 from probe.correlate import correlate
 from probe.judge.evidence import Evidence
@@ -74,3 +74,34 @@ def test_what_arrived_whole_is_delivered_whatever_happened_then() -> None:
     assert inbound(whole).outcome is Outcome.DELIVERED
     untried = next(c for c in correlate(PLAN, whole) if c.check == OUTBOUND)
     assert untried.outcome is Outcome.UNOBSERVED
+
+
+@pytest.mark.parametrize("kind", ["ike", "kerberos-tcp"])
+def test_who_is_left_behind_by_his_agent_refuses_by_himself(kind: str) -> None:
+    """Far breaks off while near's shots are on their way: its kernel finds nobody at the port."""
+    plan = planning.make(load("kb233256"), 4, only=(kind,))
+    check = plan.requests(Direction.OUTBOUND)[0]
+    icmp = None if kind == "kerberos-tcp" else Icmp(3, 3, "10.0.0.2")
+    told = Sighting(
+        Side.NEAR, Event.REFUSED, check.number, 1, 0.0, icmp=icmp, stage="" if icmp else "rst"
+    )
+    syn = "" if icmp else "syn"
+    left = Sighting(Side.NEAR, Event.LEFT, check.number, 1, 0.0, stage=syn)
+    whole = replace(
+        evidence(left, told),
+        volleys=[Volley(check.number, 1, 1)],
+        far_address="10.0.0.2",
+        far=None,
+        unsettled=Direction.OUTBOUND,
+    )
+
+    def judged(evidence: Evidence) -> Conclusion:
+        return next(c for c in correlate(plan, evidence) if c.check == check)
+
+    gone = judged(whole)
+    assert gone.outcome is Outcome.UNOBSERVED
+    assert "the run broke off meanwhile" in gone.cause
+    assert judged(replace(whole, unsettled=None)).outcome is Outcome.REFUSED
+    if icmp is not None:  # somebody on the way needs no agent to refuse it
+        router = replace(told, icmp=replace(icmp, sender="10.0.0.7"))
+        assert judged(replace(whole, sightings=[left, router])).outcome is Outcome.REFUSED
