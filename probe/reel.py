@@ -40,19 +40,21 @@ def ordered(reel: Reel) -> list[Kept]:
     emitted: Counter[tuple[Side, Key]] = Counter()
     found: list[Kept] = []
 
-    def ready(kept: Kept) -> bool:
+    def early(kept: Kept) -> int:
+        """0: all that it followed stands already; 1: its own fragment does; 2: not even that."""
         if kept.outgoing:
-            return True
+            return 0
         departure = _opposite(kept.at), _key(checks, kept)
         wanted = departures[departure]
+        one = min(wanted, emitted[kept.at, _key(checks, kept)] + 1)
         if is_stream(checks[kept.check]):  # one by one: a segment that is repeated left twice
-            wanted = min(wanted, emitted[kept.at, _key(checks, kept)] + 1)
-        return emitted[departure] >= wanted
+            wanted = one
+        return 0 if emitted[departure] >= wanted else 1 if emitted[departure] >= one else 2
 
-    def rank(side: Side) -> tuple[bool, bool, bool, int, bool]:
+    def rank(side: Side) -> tuple[int, bool, bool, int, bool]:
         kept = queues[side][0]
         return (
-            not ready(kept),
+            early(kept),
             kept.outgoing,
             checks[kept.check].flow is Flow.NEW,
             rounds.get((kept.check, kept.shot), 0),

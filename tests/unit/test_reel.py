@@ -69,6 +69,26 @@ def test_all_fragments_leave_before_the_first_arrives() -> None:
     assert told(parts) == ["left far 3/1"] * 2 + ["at near 3/1"] * 2
 
 
+def test_fragments_that_cross_with_another_packet_stand_behind_their_own_departures() -> None:
+    """A busy host sends the rest of a packet when the other's has come: neither can wait for it."""
+    packets = [
+        kept(NEAR, 1, 1, out=True, event=None),
+        kept(NEAR, 3, 1, out=False),
+        kept(NEAR, 1, 1, out=True, event=None),
+        kept(FAR, 1, 1, out=False, event=None),
+        kept(FAR, 3, 1, out=True),
+        kept(FAR, 1, 1, out=False, event=None),
+    ]
+    assert told(packets) == [
+        "left near 1/1",
+        "at far 1/1",
+        "left far 3/1",
+        "at near 3/1",
+        "left near 1/1",
+        "at far 1/1",
+    ]
+
+
 def test_a_connection_is_told_segment_by_segment() -> None:
     packets = [
         kept(NEAR, 5, 1, out=True, stage="syn"),
