@@ -30,7 +30,6 @@ from agent.wire.templates import templates
 
 # Imported late elsewhere, because `probe` starts quicker without; see have_all_at_hand.
 LATE = (
-    "agent.wire.ike_answer",
     "agent.wire.port",
     "concurrent.futures.thread",
     "cryptography.exceptions",

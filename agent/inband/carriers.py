@@ -27,15 +27,8 @@ from agent.wire.ah import LENGTH as AH_LENGTH
 from agent.wire.base import TAG_LENGTH, Packet, Path
 from agent.wire.icmp import PROTOCOL as ICMP_PROTOCOL
 from agent.wire.icmp import REPLY, REQUEST, whole_error
-from agent.wire.ike import (
-    HEADER_LENGTH,
-    RESPONSE,
-    SA_INIT,
-    SK,
-    VENDOR_ID,
-    VERSION,
-    natd,
-)
+from agent.wire.ike import VENDOR_ID, natd
+from agent.wire.isakmp import HEADER_LENGTH, RESPONSE, SA_INIT, SK, VERSION
 from agent.wire.kerberos import AS_REQ, KRB_ERROR, LENGTH_OCTETS
 from agent.wire.natt import NON_ESP_MARKER
 from agent.wire.templates import templates

@@ -17,15 +17,23 @@ is zero, as in every answer that sets nothing up (2.6).
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections.abc import Container, Iterator
-from dataclasses import dataclass
+from collections.abc import Container
 from functools import lru_cache
 
 from agent.errors import WireError
 from agent.model import Tag
 from agent.wire import ip
 from agent.wire.base import TAG_LENGTH, Codec, Keys, Packet, Path, Reading, seal, unseal
+from agent.wire.ike_answer import says
+from agent.wire.isakmp import (
+    HEADER_LENGTH,
+    NOTIFY,
+    RESPONSE,
+    SA_INIT,
+    VERSION,
+    parse_header,
+    payloads,
+)
 from agent.wire.templates import Template, templates
 
 # The first 16 octets of SHA-256("ipsec-probe: firewall test, not an implementation of IKE").
@@ -34,52 +42,8 @@ VENDOR_ID = bytes.fromhex("3d1711ae8af47f31a67f8830298c7220")
 PRF_HMAC_TIGER = 3  # IANA's registry, deprecated by RFC 9395
 GROUPS = (31, 19, 14)  # Curve25519, for which a public value is sent; P-256; MODP 2048
 
-HEADER_LENGTH = 28
-VERSION = 0x20
-SA_INIT = 34
-RESPONSE = 0x20
-NOTIFY, SK, SKF = 41, 46, 53
 NO_PROPOSAL_CHOSEN = 14
 NAT_DETECTION_SOURCE_IP, NAT_DETECTION_DESTINATION_IP = 16388, 16389
-
-_HEADER = struct.Struct("!8s8sBBBBII")
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    initiator_spi: bytes
-    responder_spi: bytes
-    next_payload: int
-    version: int  # 0x20: IKEv2
-    exchange: int
-    flags: int
-    message_id: int
-    length: int
-
-
-def parse_header(message: bytes) -> Header:
-    """The header of an IKE message (no non-ESP marker). WireError when it breaks off."""
-    if len(message) < HEADER_LENGTH:
-        raise WireError("an IKE header breaks off")
-    return Header(*_HEADER.unpack_from(message))
-
-
-def payloads(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """(type, contents) of every payload, up to an encrypted one and with it. WireError if cut."""
-    header = parse_header(message)
-    if header.length != len(message):
-        raise WireError(f"an IKE message of {header.length} octets has {len(message)}")
-    kind, at = header.next_payload, HEADER_LENGTH
-    while kind:
-        if at + 4 > len(message):
-            raise WireError("an IKE payload breaks off")
-        length = int.from_bytes(message[at + 2 : at + 4], "big")
-        if length < 4 or at + length > len(message):
-            raise WireError("an IKE payload with an impossible length")
-        yield kind, message[at + 4 : at + length]
-        if kind in (SK, SKF):
-            return  # its "next payload" is the first one inside
-        kind, at = message[at], at + length
 
 
 # -- what identifies a shot ----------------------------------------------------------------------
@@ -212,8 +176,6 @@ class Ike(Codec):
         """Only an answer that repeats the request's initiator SPI is one."""
         if not message.startswith(self.marker + initiator_spi(keys, asked)):
             return ""
-        from agent.wire.ike_answer import says  # built on this module
-
         return says(message[len(self.marker) :])
 
     def _sealed(self, keys: Keys, template: str, message: bytes) -> Reading | None:

@@ -17,7 +17,8 @@ from __future__ import annotations
 from agent.errors import WireError
 from agent.model import Tag
 from agent.wire.base import Keys, Packet, Path, Reading, seal
-from agent.wire.ike import HEADER_LENGTH, Ike, initiator_spi, put, sized
+from agent.wire.ike import Ike, initiator_spi, put, sized
+from agent.wire.isakmp import HEADER_LENGTH
 from agent.wire.templates import templates
 
 VERSION = 0x10

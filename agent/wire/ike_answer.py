@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.errors import WireError
-from agent.wire.ike import NOTIFY, RESPONSE, SA_INIT, parse_header, payloads
+from agent.wire.isakmp import NOTIFY, RESPONSE, SA_INIT, parse_header, payloads
 
 SA = 33
 SA_V1, NOTIFY_V1 = 1, 11

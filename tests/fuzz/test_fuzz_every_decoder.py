@@ -346,7 +346,7 @@ def test_decoders_are_found() -> None:
     assert {
         "agent.wire.ip.parse",
         "agent.wire.icmp.read_error",
-        "agent.wire.ike.payloads",
+        "agent.wire.isakmp.payloads",
         "agent.wire.kerberos.parse_error",
         "agent.wire.der.element",
         "agent.wire.esp.Esp.read",

@@ -18,8 +18,9 @@ from agent.model import Tag
 from agent.wire import codec, ip
 from agent.wire.base import Packet, Reading
 from agent.wire.icmp import IcmpError, describe, read_error
-from agent.wire.ike import initiator_spi, nat_detected, parse_header, payloads, tag_of_spi
+from agent.wire.ike import initiator_spi, nat_detected, tag_of_spi
 from agent.wire.ike_answer import says
+from agent.wire.isakmp import parse_header, payloads
 from agent.wire.kerberos import parse_error
 from tests.fuzz.effort import many, some
 from tests.fuzz.hostile import EXCHANGES

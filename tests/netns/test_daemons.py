@@ -18,7 +18,8 @@ import pytest
 from agent.model import Tag
 from agent.wire import codec
 from agent.wire.base import Keys, Path
-from agent.wire.ike import NO_PROPOSAL_CHOSEN, NOTIFY, PRF_HMAC_TIGER, parse_header, payloads
+from agent.wire.ike import NO_PROPOSAL_CHOSEN, PRF_HMAC_TIGER
+from agent.wire.isakmp import NOTIFY, parse_header, payloads
 from probe.lab import Lab, start_agent, write_key
 from tests.netns.conftest import MakeLab
 from tests.netns.daemons import Charon, Daemon, IkeDaemon, Kdc, MitKdc, Pluto, SambaKdc

@@ -15,7 +15,7 @@ import pytest
 
 from agent.access import keys
 from agent.inband.carriers import INFORMATIONAL
-from agent.wire.ike import SA_INIT, parse_header
+from agent.wire.isakmp import SA_INIT, parse_header
 from probe.lab import Lab, module, start_agent, write_key
 from tests.netns.clock import Clock
 from tests.netns.conftest import MakeLab

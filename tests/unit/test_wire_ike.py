@@ -23,7 +23,8 @@ from agent.errors import WireError
 from agent.model import Tag
 from agent.wire import codec, ike, ip
 from agent.wire.base import Packet, Path, seal
-from agent.wire.ike import initiator_spi, nat_detected, parse_header, payloads, tag_of_spi
+from agent.wire.ike import initiator_spi, nat_detected, tag_of_spi
+from agent.wire.isakmp import RESPONSE, parse_header, payloads
 from tests.unit.wire_shots import (
     ANSWER_TAG,
     ELSEWHERE,
@@ -135,7 +136,7 @@ def test_a_foreign_daemons_answer_is_matched_by_its_spi() -> None:
     assert CODEC.read(KEYS, Packet(4, 17, *ENDS[4], response, 500, 500)) is None
     header = parse_header(response)
     assert tag_of_spi(KEYS, header.initiator_spi) == TAG
-    assert header.flags & ike.RESPONSE
+    assert header.flags & RESPONSE
     assert list(payloads(response)) == [(41, b"\0\0\0\x0e")]
 
 
