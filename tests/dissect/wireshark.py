@@ -8,6 +8,7 @@ from pathlib import Path
 
 WARNING = 0x00600000  # of its expert severities; an error is above it
 ERROR = 0x00800000
+GUESSED = ("thrift",)  # from the first octets of any datagram, as which ours are random
 CHECKS = ("ip.check_checksum", "udp.check_checksum", "tcp.check_checksum")  # off by default
 
 
@@ -20,6 +21,7 @@ def read(
     """
     argv = ["tshark", "-n", "-r", str(file), "-T", "fields", "-E", "separator=|"]
     argv += [argument for check in CHECKS for argument in ("-o", f"{check}:{sums}")]
+    argv += [argument for guess in GUESSED for argument in ("--disable-protocol", guess)]
     argv += ["-Y", wanted] if wanted else []
     argv += [argument for field in fields for argument in ("-e", field)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
