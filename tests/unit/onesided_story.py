@@ -10,6 +10,7 @@ from tests.unit.correlation import FAR, OUT, ROUTER, Story, pair
 
 ADMIN, NO_PORT, NO_PROTOCOL, NO_HOST = (3, 13), (3, 3), (3, 2), (3, 1)
 FAR_TTL = 61  # what three routers leave of it
+NEARER = FAR_TTL + 2  # what a firewall two routers before far leaves
 
 ESP = pair(1, "esp", OUT)
 IKE = pair(3, "ike", OUT, source_port=500, destination_port=500)

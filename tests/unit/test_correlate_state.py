@@ -140,6 +140,33 @@ def test_echo_requests_are_flows_of_their_own() -> None:
     assert story.tell()[3].outcome is Outcome.DELIVERED
 
 
+def test_two_firewalls_in_a_row_may_have_been_opened_by_what_was_lost() -> None:
+    story = esp_both_ways()
+    story.shots(1, 15)
+    story.shots(3, 3, arrived=3, hops=2)
+    told = story.tell()
+    assert told[3].outcome is Outcome.STATE_POSSIBLE
+    assert "several routers" in told[3].cause
+
+
+@pytest.mark.parametrize(("hops", "wanted"), [(1, "delivered"), (2, "state-possible")])
+def test_a_lost_shot_of_an_earlier_run_opens_what_stands_before_the_drop(
+    hops: int, wanted: str
+) -> None:
+    story = esp_both_ways()
+    story.priors = {Side.NEAR: [Prior(1, 42.4, "a shot of an earlier run", crossed=False)]}
+    story.shots(1, 3, arrived=3, hops=hops)
+    assert story.tell()[1].outcome == wanted
+
+
+def test_a_lost_shot_of_an_earlier_run_opens_its_own_host() -> None:
+    story = esp_both_ways()
+    story.near = Facts(tracked=3)
+    story.priors = {Side.NEAR: [Prior(1, 42.4, "a shot of an earlier run", crossed=False)]}
+    story.shots(1, 3, arrived=3)
+    assert story.tell()[1].outcome is Outcome.STATE_POSSIBLE
+
+
 # -- control messages that ride in what is tested ------------------------------------------------
 
 
