@@ -7,7 +7,7 @@ sent outbound first, and whatever reaches far shows where it came from.
 
 from __future__ import annotations
 
-from agent.model import Direction, Side, Volley
+from agent.model import Direction, Side
 from agent.record.asked import KB, checks, read
 from probe.drive import GAP, Drive
 from probe.far.link import LinkLost
@@ -38,14 +38,11 @@ class Scout(Drive):
         """As :meth:`Drive.run`."""
         await self._open(secret)
         try:
+            requests = [check.number for check in self.plan.requests(Direction.OUTBOUND)]
             for shots in ROUNDS:
-                volleys = [
-                    Volley(check.number, self._record.next_shot[check.number] + 1, shots)
-                    for check in self.plan.requests(Direction.OUTBOUND)
-                ]
-                await self._fire(Direction.OUTBOUND, volleys, GAP)
+                await self._round(Direction.OUTBOUND, dict.fromkeys(requests, shots), GAP)
                 if not self.found:
-                    await self._wait(volleys, self.settings.wait)
+                    await self._wait(self._record.volleys, self.settings.wait)
                 if self.found:
                     return
         except LinkLost:

@@ -354,6 +354,12 @@ def unanswered(check: Check, delivered: Sequence[Track]) -> str:
     )
 
 
+def _own(check: Check) -> str:
+    """What this run had asked the other way."""
+    outbound = check.direction is Direction.OUTBOUND
+    return f"this run's own {'inbound' if outbound else 'outbound'} {_kind(check)}"
+
+
 def _ago(prior: Prior) -> str:
     return f"{prior.seconds:.0f} seconds ago" if prior.seconds else "lately"
 
@@ -373,18 +379,16 @@ def opened_by_lost_prior(side: Side, prior: Prior) -> str:
 
 
 def opened_unseen(check: Check) -> str:
-    back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
     return (
-        f"it arrived, but this run's own {back} {_kind(check)} may have crossed before, while "
+        f"it arrived, but {_own(check)} may have crossed before, while "
         f"{origin(check)} could not see it, and a stateful firewall may have let this in as part "
         "of it"
     )
 
 
 def opened_on_the_way(check: Check) -> str:
-    back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
     return (
-        f"it arrived, but this run's own {back} {_kind(check)} had left before and was dropped on "
+        f"it arrived, but {_own(check)} had left before and was dropped on "
         "a path of several routers; a stateful firewall before that point may have let this in as "
         "part of it (ask this direction alone, or with --alias)"
     )
@@ -413,8 +417,7 @@ def swayed(check: Check) -> str:
 
 
 def translated_now(check: Check, address: str) -> str:
-    back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
-    return f"this run's own {back} {_kind(check)} had been translated to {address} before"
+    return f"{_own(check)} had been translated to {address} before"
 
 
 def translated_before(prior: Prior) -> str:
@@ -429,9 +432,8 @@ def collided(check: Check, before: str) -> str:
 
 
 def opened_by_run(check: Check) -> str:
-    back = "inbound" if check.direction is Direction.OUTBOUND else "outbound"
     return (
-        f"it arrived, but this run's own {back} {_kind(check)} had passed before on the same "
+        f"it arrived, but {_own(check)} had passed before on the same "
         "addresses, so a stateful firewall would have let it in without a rule of its own"
     )
 
