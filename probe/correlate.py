@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.model import Check, Direction, Flow, Fragmenting, Side, Sighting
-from probe.judge import loss, words
+from probe.judge import before, loss, words
 from probe.judge.carried import Carried
 from probe.judge.evidence import Evidence
 from probe.judge.opening import Openings, tuple_of
@@ -188,7 +188,7 @@ class Case:
         altered = [track for track in arrived if track.altered]
         collided = self.openings.collided(check)
         if altered and collided and _other_port(check, altered[0]):
-            return Judgement(Outcome.UNOBSERVED, words.collided(check, collided))
+            return Judgement(Outcome.UNOBSERVED, before.collided(check, collided))
         if altered:
             return Judgement(Outcome.ALTERED, words.altered(check, altered[0], self.evidence))
         if self.evidence.overtaken(check):
@@ -214,7 +214,7 @@ class Case:
             return Judgement(Outcome.LOSSY, words.lossy(check, left, arrived, delivered), wanted)
         opened = self.openings.before(check)
         if opened and self.openings.swayed(check):
-            return Judgement(Outcome.UNOBSERVED, words.swayed(check))
+            return Judgement(Outcome.UNOBSERVED, before.swayed(check))
         if opened:
             return Judgement(Outcome.STATE_POSSIBLE, opened)
         foreign = [track for track in delivered if track.foreign]
@@ -265,7 +265,7 @@ class Case:
             return Judgement(Outcome.UNOBSERVED, words.nameless(check))
         collided = self.openings.collided(check)
         if collided:
-            return Judgement(Outcome.UNOBSERVED, words.collided(check, collided))
+            return Judgement(Outcome.UNOBSERVED, before.collided(check, collided))
         if facts.capture_dropped:
             return Judgement(
                 Outcome.UNOBSERVED,

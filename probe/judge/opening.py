@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from agent.ledger import CONTROL, TRANSLATED
 from agent.model import Check, Direction, Event, Flow, Side
-from probe.judge import words
+from probe.judge import before
 from probe.judge.evidence import Evidence
 from probe.judge.tracks import Track, is_stream, origin, target
 
@@ -47,14 +47,14 @@ class Openings:
                 if prior.check != check.number:
                     continue
                 if prior.crossed:
-                    return words.opened_by_prior(side, prior)
+                    return before.opened_by_prior(side, prior)
                 if self._remembered(check, side):
-                    return words.opened_by_lost_prior(side, prior)
+                    return before.opened_by_lost_prior(side, prior)
             facts = self._evidence.facts(side)
             if facts is not None and check.number in facts.live:
-                return words.opened_by_live(check, side)
+                return before.opened_by_live(check, side)
             if facts and check.number in (*facts.carried_out, *facts.carried_in):
-                return words.opened_by_control(check)
+                return before.opened_by_control(check)
         return ""
 
     def swayed(self, check: Check) -> bool:
@@ -88,14 +88,14 @@ class Openings:
             return ""
         for prior in self._evidence.priors.get(origin(check), ()):
             if prior.check == check.number and prior.what == TRANSLATED:
-                return words.translated_before(prior)
+                return before.translated_before(prior)
         sent = (s for s in self._evidence.sightings if s.check == check.number)
         aimed = {s.destination.partition("%")[0] for s in sent if s.event is Event.LEFT}
         for other in self._met_before(check):
             for track in self._tracks[other.number].values():
                 got = track.arrived or track.delivered
                 if got is not None and got.source and got.source not in aimed:
-                    return words.translated_now(check, got.source)
+                    return before.translated_now(check, got.source)
         return ""
 
     def _met_before(self, check: Check) -> list[Check]:
@@ -116,15 +116,15 @@ class Openings:
         for other in self._met_before(check):
             tracks = self._tracks[other.number].values()
             if any(track.arrived or track.delivered for track in tracks):
-                return words.opened_by_run(check)
+                return before.opened_by_run(check)
             if not any(track.left for track in tracks):
                 continue
             if self._deaf(target(other)):
-                return words.opened_unseen(check)
+                return before.opened_unseen(check)
             if self._tracked(target(check)):
-                return words.opened_at_host(check)
+                return before.opened_at_host(check)
             if not self._one_router(check):
-                return words.opened_on_the_way(check)
+                return before.opened_on_the_way(check)
         return ""
 
     def _remembered(self, check: Check, side: Side) -> bool:
